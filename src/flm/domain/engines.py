@@ -1,0 +1,157 @@
+"""Engines: what they are, and what state they are in."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Literal, NewType
+from urllib.parse import urlsplit
+
+import msgspec
+
+from flm.errors import InvalidValue, N_, NotPermitted
+
+EngineId = NewType("EngineId", str)
+EngineKind = Literal["ollama", "llamacpp", "openai", "embedded"]
+KINDS: tuple[EngineKind, ...] = ("ollama", "llamacpp", "openai", "embedded")
+EMBEDDED = EngineId("embedded")
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+class InstalledOnly(msgspec.Struct, frozen=True, tag="installed-only"):
+    """Found on disk, not running."""
+
+
+class Healthy(msgspec.Struct, frozen=True, tag="running-healthy"):
+    """Answers within the latency threshold."""
+
+    latency_ms: float
+
+
+class Degraded(msgspec.Struct, frozen=True, tag="running-degraded"):
+    """Answers, but slowly or not wholly."""
+
+    latency_ms: float
+    reason: str
+
+
+class NetworkError(msgspec.Struct, frozen=True, tag="error-network"):
+    """Does not answer."""
+
+    reason: str
+    consecutive_failures: int
+
+
+class ApiError(msgspec.Struct, frozen=True, tag="error-api"):
+    """Answers, but not as an engine does."""
+
+    reason: str
+
+
+EngineState = InstalledOnly | Healthy | Degraded | NetworkError | ApiError
+
+
+def state_name(state: EngineState) -> str:
+    """The state's word in PRODUCT.md, as JSON and the terminal show it."""
+    return str(type(state).__struct_config__.tag)
+
+
+def serves(state: EngineState) -> bool:
+    """Whether requests may be sent to an engine in that state."""
+    return isinstance(state, Healthy | Degraded)
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where an engine listens: plain HTTP on this machine. ``prefix`` is '' or '/path'."""
+
+    host: str
+    port: int
+    prefix: str = ""
+
+    @property
+    def url(self) -> str:
+        """`http://host:port/prefix`, brackets around an IPv6 address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{self.prefix}"
+
+
+class EngineDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine the user added by URL. ``sealed_key`` is the engine's own key, sealed."""
+
+    id: EngineId
+    kind: EngineKind
+    address: Address
+    sealed_key: bytes | None = None
+
+
+class Engine(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine as last seen. ``detail`` is one sentence for people (CPU or GPU, version)."""
+
+    id: EngineId
+    kind: EngineKind
+    state: EngineState
+    address: Address | None = None
+    version: str | None = None
+    source: Literal["detected", "added", "built-in"] = "detected"
+    detail: str = ""
+    checked_at: float = 0.0
+
+
+def engine_id(text: str) -> EngineId:
+    """`text` as an engine's id: lower-case letters, digits, dot, dash; no slash.
+
+    Raises `InvalidValue` otherwise, and for `flm`, which names FLM itself.
+    """
+    if not _ID.fullmatch(text) or text == "flm":
+        raise InvalidValue(
+            N_("{text!r} cannot be an engine's name."),
+            remedy=N_("Use lower-case letters, digits, '.', '_' and '-', for example my-server."),
+            text=text,
+        )
+    return EngineId(text)
+
+
+def local_address(url: str) -> Address:
+    """The address in `url`, which must be `http://` on this machine.
+
+    Other hosts and HTTPS are refused until FLM marks and verifies remote engines. A wildcard
+    (`0.0.0.0`, `::`) is where servers listen, not where clients connect, and becomes loopback.
+    """
+    text = url if "://" in url else f"http://{url}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise InvalidValue(
+            N_("{url!r} is no URL: {why}."),
+            remedy=N_("Give something like http://127.0.0.1:8080/v1."),
+            url=url,
+            why=str(error),
+        ) from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        raise InvalidValue(
+            N_("{url!r} is no engine's URL."),
+            remedy=N_("Give something like http://127.0.0.1:8080/v1."),
+            url=url,
+        )
+    host = parts.hostname.lower()
+    if parts.scheme == "https" or not _is_local(host):
+        raise NotPermitted(
+            N_("{url!r} is not plain HTTP on this machine."),
+            remedy=N_("Engines on other hosts and over HTTPS come with a later version of FLM."),
+            url=url,
+        )
+    prefix = parts.path.rstrip("/").removesuffix("/v1")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(host, host)  # noqa: S104
+    return Address(host, port if port is not None else 80, prefix)
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

@@ -1,0 +1,34 @@
+"""What was served: one record for each request."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished request. Neither prompt nor answer is in it.
+
+    ``time``: UTC seconds at its first byte; ``status``: what the client was sent, 499 when it
+    left first; ``error``: the code of the error, '' when it went well; latencies in ms;
+    tokens None where the engine told none. `array_like` keeps the journal small: append fields
+    at the end only, with a default, so that older segments stay readable.
+    """
+
+    id: str
+    time: float
+    key_id: str
+    model: str
+    engine: str
+    route: str
+    status: int
+    error: str
+    latency_ms: float
+    first_token_ms: float | None
+    tokens_in: int | None
+    tokens_out: int | None
+    client: str
+    streamed: bool
+
+
+class JournalRecord(RequestRecord, frozen=True, kw_only=True, array_like=True):
+    """The same as a msgpack array, as the journal holds it."""

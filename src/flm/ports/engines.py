@@ -1,0 +1,138 @@
+"""What FLM needs of an engine: find, describe, start, stop, and the name of its dialect.
+
+An adapter never sends a chat request; the gateway does, in the adapter's dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from flm.domain.engines import Address, Engine, EngineId, EngineKind
+from flm.domain.models import GgufFile, Model
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """One GET's outcome. ``status`` 0: no answer, and ``error`` says why in one sentence.
+
+    ``body`` holds at most 64 KiB unless more was asked for; ``latency_ms`` counts to its end.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    latency_ms: float
+    error: str = ""
+
+
+class Prober(Protocol):
+    """Plain HTTP questions to engines: no redirects, no proxies, no credentials but the engine's."""
+
+    async def get(
+        self, address: Address, path: str, *, key: str | None = None, seconds: float = 2.0,
+        limit: int = 64 << 10,
+    ) -> Probe:
+        """GET `path`; never raises for what the network or the engine does."""
+        ...
+
+    async def post(
+        self, address: Address, path: str, body: bytes, *, key: str | None = None,
+        seconds: float = 5.0, limit: int = 1 << 20,
+    ) -> Probe:
+        """POST JSON; only where an engine tells facts no other way (Ollama's /api/show)."""
+        ...
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """An engine that was found, and what it can run."""
+
+    engine: Engine
+    models: tuple[Model, ...] = ()
+
+
+class EngineAdapter(Protocol):
+    """One kind of engine. Stateless: what it knows comes from what it asks."""
+
+    @property
+    def kind(self) -> EngineKind: ...
+    @property
+    def dialect(self) -> str:
+        """'openai' or 'ollama': how the gateway speaks to it (`wire.snapshot.EngineDialect`)."""
+        ...
+
+    def candidates(self, environment: Mapping[str, str]) -> tuple[Address, ...]:
+        """Where an engine of this kind listens on this machine, likeliest first."""
+        ...
+
+    async def recognise(self, prober: Prober, address: Address) -> bool:
+        """Whether what listens there is this kind, judged by bodies, never by a status alone."""
+        ...
+
+    async def describe(
+        self, prober: Prober, engine: EngineId, address: Address, key: str | None,
+        context: Mapping[str, int],
+    ) -> Sighting:
+        """The engine's state, version and models.
+
+        ``context``: the context lengths the user set, by model name, '' for the whole engine.
+        """
+        ...
+
+    def installed(self) -> str | None:
+        """The path of the engine's program when it is installed here, else None."""
+        ...
+
+
+class ModelServer(Protocol):
+    """A running child that serves one model of the embedded engine."""
+
+    @property
+    def address(self) -> Address: ...
+    @property
+    def key(self) -> str:
+        """The random key it demands: a loopback port is open to every local user."""
+        ...
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def context_length(self) -> int:
+        """The effective context of one slot, in tokens."""
+        ...
+
+    async def exited(self) -> int:
+        """Wait for its end; the exit code."""
+        ...
+
+    async def stop(self) -> None:
+        """End it and wait; never raises when it is gone already."""
+        ...
+
+
+class ModelLauncher(Protocol):
+    """Starts children of the embedded engine."""
+
+    def missing(self) -> str | None:
+        """Why the embedded engine cannot run here (a sentence with the install line), or None."""
+        ...
+
+    def device(self) -> str:
+        """One sentence: CPU or GPU, and how to get the other wheel."""
+        ...
+
+    async def launch(
+        self, file: GgufFile, *, context_length: int, parallel: int, threads: int, seconds: float
+    ) -> ModelServer:
+        """Start a child and wait until it answers.
+
+        ``context_length`` 0: the model's own, at most 8,192; ``threads`` 0: the engine's choice.
+        Raises `EngineError` with the engine's own last words when it fails or takes longer than
+        `seconds`. Must be called from the main thread (Linux's parent-death signal).
+        """
+        ...
+
+    def inspect(self, path: str) -> Model:
+        """Read a GGUF file's metadata without loading it. Raises `InvalidValue` if it is none."""
+        ...

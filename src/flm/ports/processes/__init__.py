@@ -1,0 +1,117 @@
+"""What differs between Linux, macOS and Windows, and nowhere else: processes, sockets, locks.
+
+`current()` gives the implementation for this platform. Standard library only: the gateway
+imports it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+
+class Lock(Protocol):
+    """A file lock held until it is released or the process ends, however it ends."""
+
+    def write(self, data: bytes) -> None:
+        """Replace the file's content; readers see the old or the new, never half."""
+        ...
+
+    def release(self) -> None: ...
+
+
+class Child(Protocol):
+    """A child process in its own session that ignores SIGINT and SIGTERM."""
+
+    @property
+    def pid(self) -> int: ...
+    async def wait(self) -> int:
+        """Wait for its end; the exit code, negative for a signal."""
+        ...
+
+    def kill(self) -> None:
+        """End it (and its process group) at once; nothing happens when it is gone."""
+        ...
+
+
+class Processes(Protocol):
+    """One platform's ways."""
+
+    def lock(self, path: Path, *, shared_read: bool = True) -> Lock | None:
+        """Lock `path` (made with mode 0600) for life; None when another holds it."""
+        ...
+
+    def is_locked(self, path: Path) -> bool:
+        """Whether somebody holds the lock on `path`; never takes it for longer than the look."""
+        ...
+
+    async def spawn(
+        self,
+        arguments: Sequence[str],
+        *,
+        pass_sockets: Sequence[socket.socket] = (),
+        stdin: bytes | None = None,
+        output: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Start a child that dies with this process; call it from the main thread only.
+
+        ``pass_sockets`` keep their descriptors in the child; ``stdin`` is written to a pipe that
+        stays open for the child's life (its end of file tells the child that we are gone);
+        ``output`` is appended to with stdout and stderr (None: they are dropped).
+        """
+        ...
+
+    def detach(self, arguments: Sequence[str], output: Path) -> int:
+        """Start a process that outlives this one and its terminal; its pid."""
+        ...
+
+    def harden_child(self, parent: int) -> bool:
+        """In a child, first: ignore SIGINT and SIGTERM, no core dumps, die with the parent.
+
+        False when `parent` is gone already (its pid is no longer our parent's).
+        """
+        ...
+
+    def raise_file_limit(self) -> int:
+        """Raise the soft limit of open files to the hard one; the limit in force."""
+        ...
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        """uvloop where there is one, else asyncio's own."""
+        ...
+
+    def channel(self) -> tuple[socket.socket, socket.socket]:
+        """A connected pair for controller and gateway, both inheritable when asked to be."""
+        ...
+
+    def listen(self, host: str, port: int, backlog: int) -> socket.socket:
+        """A bound, listening, non-blocking TCP socket (SO_REUSEADDR; Windows: exclusive)."""
+        ...
+
+    def control_address(self, data: Path) -> str:
+        """Where the control socket of this data directory goes: a path short enough, 0700 above."""
+        ...
+
+    def process_name(self, pid: int) -> str | None:
+        """A process's name, None when it cannot be known."""
+        ...
+
+    def holder_of_port(self, host: str, port: int) -> tuple[int, str] | None:
+        """Pid and name of the program that listens there, None when it cannot be known."""
+        ...
+
+
+def current() -> Processes:
+    """The implementation for this platform."""
+    if sys.platform == "win32":
+        from flm.ports.processes.windows import WindowsProcesses
+
+        return WindowsProcesses()
+    from flm.ports.processes.posix import PosixProcesses
+
+    return PosixProcesses()

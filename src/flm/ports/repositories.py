@@ -1,0 +1,171 @@
+"""What the services keep, as Protocols; `flm.store` implements them.
+
+Every method is one transaction (`BEGIN IMMEDIATE` when it writes). A writing method bumps its
+database's revision in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from flm.domain.engines import Engine, EngineDefinition, EngineId
+from flm.domain.keys import ApiKey, KeyId
+from flm.domain.models import GgufFile, Model
+from flm.domain.policy import Policy
+from flm.domain.records import RequestRecord
+
+
+class Checkpoint(NamedTuple):
+    """How far one instance's journal is stored."""
+
+    segment: int
+    offset: int
+
+
+class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which records to show. ``status``: '404', '4xx' or '400-499'; ``since``: UTC seconds."""
+
+    limit: int = 50
+    since: float | None = None
+    status: str | None = None
+    model: str | None = None
+    key: str | None = None
+
+
+class SettingsRepository(Protocol):
+    """Settings the user changed, as their JSON text by name (config.db)."""
+
+    def all(self) -> dict[str, str]: ...
+    def set(self, name: str, value: str | None) -> None:
+        """Store a value; None forgets it, so that the default holds again."""
+        ...
+
+
+class EngineRepository(Protocol):
+    """Engine definitions and the cache of what was seen (config.db)."""
+
+    def definitions(self) -> list[EngineDefinition]: ...
+    def add(self, definition: EngineDefinition) -> None:
+        """Raises `Conflict` when the id is taken."""
+        ...
+
+    def remove(self, engine: EngineId) -> bool: ...
+    def cached(self) -> list[tuple[Engine, list[Model]]]:
+        """What was last seen, with `Engine.checked_at` as its age."""
+        ...
+
+    def cache(self, seen: Sequence[tuple[Engine, Sequence[Model]]]) -> None:
+        """Replace the cache. Does not bump the revision: it is no change of the user's."""
+        ...
+
+
+class GgufRepository(Protocol):
+    """GGUF files given to the embedded engine (config.db)."""
+
+    def all(self) -> list[GgufFile]: ...
+    def add(self, file: GgufFile) -> None:
+        """Raises `Conflict` when the name is taken."""
+        ...
+
+    def remove(self, name: str) -> bool: ...
+
+
+class KeyRepository(Protocol):
+    """API keys (security.db)."""
+
+    def all(self) -> list[ApiKey]: ...
+    def get(self, key: KeyId) -> ApiKey | None: ...
+    def add(self, key: ApiKey) -> None: ...
+    def revoke(self, key: KeyId, at: float) -> bool:
+        """False when there is no such key or it was revoked before."""
+        ...
+
+    def rotate(self, old: KeyId, new: ApiKey, at: float) -> None:
+        """Add `new`, and revoke `old` from `at` on (UTC seconds, the future for a grace period)."""
+        ...
+
+
+class PolicyRepository(Protocol):
+    """The policy document (security.db)."""
+
+    def get(self) -> Policy: ...
+    def set(self, policy: Policy) -> None: ...
+
+
+class RecordRepository(Protocol):
+    """Request records (telemetry.db)."""
+
+    def store(self, instance: str, records: Sequence[RequestRecord], upto: Checkpoint) -> int:
+        """Insert-or-ignore by id and move the checkpoint in one transaction; how many were new."""
+        ...
+
+    def checkpoint(self, instance: str) -> Checkpoint: ...
+    def forget_instance(self, instance: str) -> None: ...
+    def search(self, wanted: RecordFilter) -> list[RequestRecord]:
+        """Newest first."""
+        ...
+
+    def prune(self, before: float, keep: int) -> int:
+        """Remove records older than `before`, and the oldest beyond `keep`; how many went."""
+        ...
+
+
+class Revisions(NamedTuple):
+    """The revisions of the two databases that make a snapshot."""
+
+    config: int
+    security: int
+
+
+class Everything(NamedTuple):
+    """What a snapshot is compiled from. Each half is read in one transaction with its revision."""
+
+    revisions: Revisions
+    settings: dict[str, str]
+    definitions: list[EngineDefinition]
+    files: list[GgufFile]
+    keys: list[ApiKey]
+    policy: Policy
+
+
+class Store(Protocol):
+    """The three databases of one data directory."""
+
+    @property
+    def settings(self) -> SettingsRepository: ...
+    @property
+    def engines(self) -> EngineRepository: ...
+    @property
+    def files(self) -> GgufRepository: ...
+    @property
+    def keys(self) -> KeyRepository: ...
+    @property
+    def policy(self) -> PolicyRepository: ...
+    @property
+    def records(self) -> RecordRepository: ...
+
+    def revisions(self) -> Revisions:
+        """Cheap: two single-row reads."""
+        ...
+
+    def everything(self) -> Everything: ...
+    def close(self) -> None: ...
+
+
+class Secrets(Protocol):
+    """The installation's secrets: the pepper, and the sealing of others at rest."""
+
+    def pepper(self) -> bytes:
+        """32 random bytes, made on first use, in their own 0600 file."""
+        ...
+
+    def seal(self, clear: bytes, purpose: str) -> bytes:
+        """AES-256-GCM under the master key; `purpose` is authenticated and needed to open."""
+        ...
+
+    def open(self, sealed: bytes, purpose: str) -> bytes:
+        """Raises `StoreError` when it was sealed under another key or purpose, or is damaged."""
+        ...

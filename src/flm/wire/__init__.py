@@ -1,0 +1,1 @@
+"""What crosses a process boundary: snapshots, channel messages, journal frames, control verbs."""

@@ -1,0 +1,158 @@
+"""The channel between controller and gateway: length-prefixed msgpack, typed both ways.
+
+A frame is 4 bytes of length (big endian) and that many bytes of msgpack, at most 64 MiB.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+import msgspec
+
+from flm.wire.snapshot import Keys, Routes, Rules, Snapshot
+
+MAX_FRAME = 64 << 20
+_LENGTH = struct.Struct(">I")
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """A listening socket the gateway inherited: its descriptor and what is served on it."""
+
+    fd: int
+    name: str
+    loopback: bool = True
+
+
+class Configure(msgspec.Struct, frozen=True, kw_only=True, tag="configure"):
+    """Controller → gateway, once: the sockets, the journal's folder and the first snapshot."""
+
+    seq: int
+    listeners: tuple[Listener, ...]
+    journal: str
+    snapshot: Snapshot
+
+
+class Delta(msgspec.Struct, frozen=True, kw_only=True, tag="delta"):
+    """Controller → gateway: the sections that changed. Acknowledged by `Ack` of the same seq.
+
+    Targets that are not in the new routes, or have no host any more, are withdrawn: no new
+    request goes there, and a `Stats` tells when nothing is in flight on them.
+    Responses of keys in ``revoked`` end with an error event before the delta is acknowledged.
+    """
+
+    seq: int
+    keys: Keys | None = None
+    routes: Routes | None = None
+    rules: Rules | None = None
+    revoked: tuple[str, ...] = ()
+
+
+class Woken(msgspec.Struct, frozen=True, tag="woken"):
+    """Controller → gateway: a `Wake` ended. Empty ``error``: the delta before made it ready."""
+
+    target: str
+    error: str = ""
+    code: str = ""
+
+
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """Controller → gateway: take no new connection, end idle ones, leave within ``grace`` s."""
+
+    grace: float
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """Gateway → controller, first: who it is."""
+
+    version: str
+    pid: int
+
+
+class Ack(msgspec.Struct, frozen=True, tag="ack"):
+    """Gateway → controller: the message of that seq is in force."""
+
+    seq: int
+
+
+class TargetStats(msgspec.Struct, frozen=True, array_like=True):
+    """What a target does: requests in flight, and when the last one ended (UTC seconds)."""
+
+    in_flight: int
+    last_use: float
+
+
+class Stats(msgspec.Struct, frozen=True, tag="stats"):
+    """Gateway → controller, on change but at most twice a second (at once at zero in flight).
+
+    ``targets`` holds every target that was used since the gateway started and is still routed
+    or in flight; ``unrecorded`` counts records that could not be written.
+    """
+
+    targets: dict[str, TargetStats]
+    connections: int
+    in_flight: int
+    served: int
+    unrecorded: int
+
+
+class JournalGrew(msgspec.Struct, frozen=True, tag="journal"):
+    """Gateway → controller: the journal holds records up to ``offset`` of segment ``segment``."""
+
+    segment: int
+    offset: int
+
+
+class Wake(msgspec.Struct, frozen=True, tag="wake"):
+    """Gateway → controller: a request waits for this target for at most ``deadline`` seconds."""
+
+    target: str
+    deadline: float
+
+
+class Drained(msgspec.Struct, frozen=True, tag="drained"):
+    """Gateway → controller: every response has ended and every record is written."""
+
+    reason: Literal["drain", "deadline"] = "drain"
+
+
+ToGateway = Configure | Delta | Woken | Drain
+ToController = Hello | Ack | Stats | JournalGrew | Wake | Drained
+
+
+class Framer:
+    """Cuts a byte stream into frames. Pure: bytes in, payloads out.
+
+    Raises `ValueError` on a frame longer than `MAX_FRAME`.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The payloads that `data` completes."""
+        self._buffer += data
+        frames: list[bytes] = []
+        position = 0
+        while len(self._buffer) - position >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer, position)
+            if length > MAX_FRAME:
+                raise ValueError(f"a frame of {length} bytes on the channel")
+            end = position + _LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            frames.append(bytes(self._buffer[position + _LENGTH.size : end]))
+            position = end
+        del self._buffer[:position]
+        return frames
+
+
+_encoder = msgspec.msgpack.Encoder()
+decode_to_gateway = msgspec.msgpack.Decoder(ToGateway).decode
+decode_to_controller = msgspec.msgpack.Decoder(ToController).decode
+
+
+def frame(message: ToGateway | ToController) -> bytes:
+    """`message` as it goes over the channel."""
+    payload = _encoder.encode(message)
+    return _LENGTH.pack(len(payload)) + payload

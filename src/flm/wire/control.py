@@ -1,0 +1,102 @@
+"""The control socket: one JSON line asks, one JSON line answers, then the next.
+
+Answers are `{"ok": …}` or `{"error": {"code", "message", "remedy"}}`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from flm.domain.engines import Engine
+from flm.domain.models import Model
+
+
+class LockInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What `<data>/controller.lock` says while it is held: where to ask.
+
+    ``started`` is the process's start time (UTC seconds), against recycled pids; ``control`` is
+    a socket's path or, on Windows, `host:port`; ``token`` is only used there.
+    """
+
+    pid: int
+    started: float
+    control: str
+    version: str
+    token: str = ""
+
+
+class StatusRequest(msgspec.Struct, frozen=True, tag="status", tag_field="verb"):
+    """What runs; with ``wait`` > 0 the answer waits up to that many seconds for "started"."""
+
+    wait: float = 0.0
+
+
+class StopRequest(msgspec.Struct, frozen=True, tag="stop", tag_field="verb"):
+    """Drain, store, leave. Answered before the controller leaves."""
+
+
+class PokeRequest(msgspec.Struct, frozen=True, tag="poke", tag_field="verb"):
+    """The store changed. Answered when every gateway acknowledged what came of it."""
+
+
+class OwnerKeyRequest(msgspec.Struct, frozen=True, tag="owner_key", tag_field="verb"):
+    """The key made in memory at this start, for the owner's own requests."""
+
+
+class DetectRequest(msgspec.Struct, frozen=True, tag="detect", tag_field="verb"):
+    """Look for engines now, and tell what is there."""
+
+
+ControlRequest = StatusRequest | StopRequest | PokeRequest | OwnerKeyRequest | DetectRequest
+
+
+class Handle(msgspec.Struct, frozen=True, kw_only=True):
+    """A listener: its name, and the URL clients use."""
+
+    name: str
+    host: str
+    port: int
+    base_url: str
+
+
+class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The gateway process as the controller last heard of it. ``restarts``: since the start."""
+
+    pid: int | None
+    ready: bool
+    restarts: int = 0
+    connections: int = 0
+    in_flight: int = 0
+    served: int = 0
+    unrecorded: int = 0
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What the controller says of itself."""
+
+    state: Literal["starting", "started", "stopping"]
+    pid: int
+    version: str
+    started_at: float
+    foreground: bool
+    demo: bool
+    handles: tuple[Handle, ...]
+    gateway: GatewayStatus
+    engines: tuple[Engine, ...] = ()
+    models: tuple[Model, ...] = ()
+
+
+class OwnerKey(msgspec.Struct, frozen=True):
+    """The owner key in clear."""
+
+    key: str
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An error on the control socket."""
+
+    code: str
+    message: str
+    remedy: str = ""

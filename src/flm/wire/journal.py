@@ -1,0 +1,61 @@
+"""The journal's format: `<data>/journal/<instance>/<n>.seg`.
+
+A segment is a sequence of frames: 4 bytes of length, 4 bytes of CRC-32 (both big endian, both
+of the payload), the payload: one `JournalRecord` as a msgpack array. A torn or damaged tail ends
+the segment. The gateway that owns an instance folder holds a lock on `<instance>/lock` for life;
+only closed segments (a higher one exists), or those whose lock is free, are removed or cut.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import msgspec
+
+from flm.domain.records import JournalRecord
+
+SEGMENT_BYTES = 8 << 20
+"""A segment is closed when it has grown past this."""
+
+MAX_RECORD = 64 << 10
+SUFFIX = ".seg"
+LOCK = "lock"
+_HEAD = struct.Struct(">II")
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(JournalRecord).decode
+
+
+def pack(record: JournalRecord) -> bytes:
+    """One record as it is appended with one `write`."""
+    payload = _encode(record)
+    return _HEAD.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def unpack(data: bytes) -> tuple[list[JournalRecord], int]:
+    """The whole records at the start of `data`, and how many bytes they take.
+
+    Stops before the first frame that is torn, damaged or longer than `MAX_RECORD`.
+    """
+    records: list[JournalRecord] = []
+    position = 0
+    while len(data) - position >= _HEAD.size:
+        length, checksum = _HEAD.unpack_from(data, position)
+        end = position + _HEAD.size + length
+        if length > MAX_RECORD or end > len(data):
+            break
+        payload = data[position + _HEAD.size : end]
+        if zlib.crc32(payload) != checksum:
+            break
+        try:
+            records.append(_decode(payload))
+        except msgspec.DecodeError:
+            break
+        position = end
+    return records, position
+
+
+def segment_name(number: int) -> str:
+    """The file name of segment `number`; names sort as numbers do."""
+    return f"{number:08d}{SUFFIX}"

@@ -1,0 +1,94 @@
+"""The snapshot: keys, policy and routes as requests are judged by them.
+
+Compiled by the controller, immutable, swapped section by section: a delta holds the sections
+that changed, whole. Each section names the store revision it was made from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from flm.domain.models import Capability, ModelState
+from flm.domain.policy import Policy
+
+EngineDialect = Literal["openai", "ollama"]
+
+
+class KeyEntry(msgspec.Struct, frozen=True, array_like=True):
+    """A key that may be used until ``expires_at`` (UTC seconds, None: for ever)."""
+
+    id: str
+    digest: bytes
+    expires_at: float | None = None
+
+
+class Keys(msgspec.Struct, frozen=True):
+    """All usable keys by id. Revoked and expired ones are simply not here."""
+
+    revision: int
+    pepper: bytes
+    entries: dict[str, KeyEntry]
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One model on one engine: where its requests go, and how they are spoken.
+
+    ``id`` is `engine/name`; ``model`` is the engine's own name for it; ``authorization`` is the
+    whole header value for the engine or None; ``num_ctx`` is sent with every request to Ollama
+    (a change makes it load the model again). A target without ``host`` is asleep: the gateway
+    asks for it with `Wake` and waits.
+    """
+
+    id: str
+    engine: str
+    model: str
+    dialect: EngineDialect
+    host: str | None = None
+    port: int = 0
+    prefix: str = ""
+    authorization: str | None = None
+    num_ctx: int | None = None
+    capabilities: tuple[Capability, ...] = ()
+
+
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A name clients may use, and its homes (target ids)."""
+
+    name: str
+    targets: tuple[str, ...]
+    engines: tuple[str, ...]
+    state: ModelState
+    created: int = 0
+    context_length: int | None = None
+    capabilities: tuple[Capability, ...] = ()
+
+
+class Routes(msgspec.Struct, frozen=True):
+    """Everything that can be asked for: names and targets. The revision counts compilations."""
+
+    revision: int
+    models: dict[str, ModelEntry]
+    targets: dict[str, Target]
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy and the settings the gateway works by. Times are seconds."""
+
+    revision: int
+    policy: Policy = Policy()
+    allowed_hosts: tuple[str, ...] = ()
+    idle_seconds: float = 300.0
+    first_byte_seconds: float = 600.0
+    connect_seconds: float = 5.0
+    wake_seconds: float = 120.0
+    journal_cap_bytes: int = 1 << 30
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All sections together: what a new gateway is given."""
+
+    keys: Keys
+    routes: Routes
+    rules: Rules
