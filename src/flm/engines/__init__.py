@@ -1,0 +1,1 @@
+"""The engines: one package for each, behind `flm.ports.engines.EngineAdapter`."""
