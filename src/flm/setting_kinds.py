@@ -1,0 +1,161 @@
+"""The kinds of values a setting can have: how text becomes one, and which are right.
+
+Every kind raises `InvalidValue` with a sentence that says what would be right.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Protocol
+
+import msgspec
+
+from flm.domain.engines import engine_id
+from flm.domain.hosts import host_name
+from flm.errors import N_, InvalidValue, NotPermitted
+
+Value = int | str | tuple[str, ...]
+
+_FAMILY = re.compile(r"engines\.([a-z0-9][a-z0-9._-]{0,62})\.num_ctx(?:\[(.{1,256})\])?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
+
+
+class Kind(Protocol):
+    """What a setting's values are. ``name`` is only for the error's sentence."""
+
+    def parse(self, name: str, text: str) -> Value:
+        """The value that a person or the environment wrote as `text`."""
+        ...
+
+    def check(self, name: str, value: object) -> Value:
+        """`value` itself when it is right, brought into its one normal form."""
+        ...
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """A whole number from ``minimum`` to ``maximum``."""
+
+    minimum: int
+    maximum: int
+
+    def parse(self, name: str, text: str) -> int:
+        """Decimal digits; `1_000_000` is fine."""
+        digits = text.strip().replace("_", "")
+        return self.check(name, int(digits) if _WHOLE.fullmatch(digits) else text)
+
+    def check(self, name: str, value: object) -> int:
+        """An int in the range; True and False are none."""
+        if type(value) is int and self.minimum <= value <= self.maximum:
+            return value
+        raise InvalidValue(
+            N_("{name} must be a whole number from {minimum} to {maximum}, not {value!r}."),
+            name=name,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            value=value,
+        )
+
+
+class ContextLengths(Whole, frozen=True):
+    """The family ``engines.<engine>.num_ctx`` and ``engines.<engine>.num_ctx[<model>]``."""
+
+    minimum: int = 256
+    maximum: int = 10_000_000
+
+    @staticmethod
+    def split(name: str) -> tuple[str, str] | None:
+        """Engine and model ('' for the whole engine) in a name of the family, else None."""
+        match = _FAMILY.fullmatch(name)
+        if match is None or not name.isprintable():
+            return None
+        try:
+            return engine_id(match[1]), match[2] or ""
+        except InvalidValue:
+            return None
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """One of a few words."""
+
+    words: tuple[str, ...]
+
+    def parse(self, name: str, text: str) -> str:
+        """The word, in any case; what a locale adds (`ja_JP.UTF-8`) is dropped."""
+        return self.check(name, re.split(r"[_.@-]", text.strip().lower())[0] or text)
+
+    def check(self, name: str, value: object) -> str:
+        """One of the words as it is written."""
+        if isinstance(value, str) and value in self.words:
+            return value
+        raise InvalidValue(
+            N_("{name} must be one of {words}, not {value!r}."),
+            name=name,
+            words=", ".join(self.words),
+            value=value,
+        )
+
+
+class LoopbackAddress(msgspec.Struct, frozen=True):
+    """A loopback address; `localhost` stands for 127.0.0.1."""
+
+    def parse(self, name: str, text: str) -> str:
+        """An address, with or without the brackets of IPv6."""
+        return self.check(name, text.strip().removeprefix("[").removesuffix("]"))
+
+    def check(self, name: str, value: object) -> str:
+        """Raises `NotPermitted` for an address that other machines could reach."""
+        text = "127.0.0.1" if str(value).lower() == "localhost" else str(value)
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError as error:
+            raise InvalidValue(
+                N_("{name} must be a loopback address such as 127.0.0.1 or ::1, not {value!r}."),
+                name=name,
+                value=value,
+            ) from error
+        if not address.is_loopback or "%" in text:
+            raise NotPermitted(
+                N_("{name} is {value}: other machines could reach it, and without TLS they could "
+                   "read keys and prompts on the way."),
+                remedy=N_("Use 127.0.0.1 or ::1. Other addresses need a key and TLS and come with "
+                          "a later version of FLM."),
+                name=name,
+                value=text,
+            )  # fmt: skip
+        return str(address)
+
+
+class HostNames(msgspec.Struct, frozen=True):
+    """A list of host names without ports."""
+
+    def parse(self, name: str, text: str) -> tuple[str, ...]:
+        """Names with commas between them, or a JSON array."""
+        if text.lstrip().startswith("["):
+            try:
+                return self.check(name, msgspec.json.decode(text))
+            except msgspec.DecodeError:
+                return self.check(name, text)
+        return self.check(name, [item.strip() for item in text.split(",") if item.strip()])
+
+    def check(self, name: str, value: object) -> tuple[str, ...]:
+        """Lower case, without ports, each name once, in the order given."""
+        if not isinstance(value, list | tuple):
+            raise InvalidValue(
+                N_("{name} must be a list of host names, not {value!r}."),
+                remedy=N_("Write the names with commas between them, for example box.lan,box."),
+                name=name,
+                value=value,
+            )
+        hosts: dict[str, None] = {}
+        for item in value:
+            host = host_name(item) if isinstance(item, str) else None
+            if host is None:
+                raise InvalidValue(
+                    N_("{item!r} in {name} is no host name."),
+                    remedy=N_("Write whole names such as box.lan; there are no wildcards."),
+                    name=name,
+                    item=item,
+                )
+            hosts[host] = None
+        return tuple(hosts)
