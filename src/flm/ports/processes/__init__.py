@@ -21,14 +21,19 @@ class Lock(Protocol):
         """Replace the file's content; readers see the old or the new, never half."""
         ...
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """Let others have it."""
+        ...
 
 
 class Child(Protocol):
     """A child process in its own session that ignores SIGINT and SIGTERM."""
 
     @property
-    def pid(self) -> int: ...
+    def pid(self) -> int:
+        """Its process id, and that of its group."""
+        ...
+
     async def wait(self) -> int:
         """Wait for its end; the exit code, negative for a signal."""
         ...
@@ -70,11 +75,25 @@ class Processes(Protocol):
         """Start a process that outlives this one and its terminal; its pid."""
         ...
 
-    def harden_child(self, parent: int) -> bool:
-        """In a child, first: ignore SIGINT and SIGTERM, no core dumps, die with the parent.
+    def has_ended(self, pid: int) -> bool:
+        """Whether a process is gone; one that this process detached is reaped by the look."""
+        ...
 
-        False when `parent` is gone already (its pid is no longer our parent's).
+    def harden_child(self, parent: int, *, outlives: bool = False) -> bool:
+        """In a child, first: ignore SIGINT, SIGTERM and SIGHUP, no core dumps, die with the parent.
+
+        A child that ``outlives`` its parent for a moment (the gateway, to let responses finish)
+        is not killed with it and must watch its channel itself. False when `parent` is gone
+        already (its pid is no longer our parent's): leave then.
         """
+        ...
+
+    def no_core_dumps(self) -> None:
+        """Keep secrets in memory out of core files."""
+        ...
+
+    def reap_orphans(self) -> None:
+        """As PID 1: collect ended children that nobody waits for. Call it about once a second."""
         ...
 
     def raise_file_limit(self) -> int:
@@ -97,6 +116,25 @@ class Processes(Protocol):
         """Where the control socket of this data directory goes: a path short enough, 0700 above."""
         ...
 
+    def control_listener(self, address: str) -> tuple[socket.socket, str]:
+        """A listening, non-blocking control socket for this user only, and the address it got.
+
+        Call it only while holding the data directory's lock: a socket left behind is replaced.
+        """
+        ...
+
+    def control_connect(self, address: str, seconds: float) -> socket.socket:
+        """A blocking connection to a control socket with that deadline. Raises `OSError`."""
+        ...
+
+    def is_same_user(self, connection: socket.socket) -> bool:
+        """Whether the peer of a control connection is this user (Windows: the token tells)."""
+        ...
+
+    def owner(self, path: Path) -> str | None:
+        """The name of the user `path` belongs to when that is another one, else None."""
+        ...
+
     def process_name(self, pid: int) -> str | None:
         """A process's name, None when it cannot be known."""
         ...
@@ -106,12 +144,13 @@ class Processes(Protocol):
         ...
 
 
-def current() -> Processes:
-    """The implementation for this platform."""
+def current(runtime_dir: Path | None = None) -> Processes:
+    """The implementation for this platform. ``runtime_dir``: $XDG_RUNTIME_DIR, if there is one."""
     if sys.platform == "win32":
         from flm.ports.processes.windows import WindowsProcesses
 
         return WindowsProcesses()
-    from flm.ports.processes.posix import PosixProcesses
+    else:  # noqa: RET505 - mypy follows the branches of a platform check, not early returns
+        from flm.ports.processes.posix import PosixProcesses
 
-    return PosixProcesses()
+        return PosixProcesses(runtime_dir)
