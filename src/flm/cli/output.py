@@ -1,0 +1,86 @@
+"""What goes to stdout and stderr: text for people, one JSON document for programs.
+
+Always UTF-8, whatever the terminal's code page: names of models and answers of engines are.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from flm.cli import terminal
+
+VERSION = "1.0"
+_CONTROL = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def speak_utf8() -> None:
+    """Make stdout and stderr UTF-8; what cannot be encoded is shown as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person sees this stream; a closed one is seen by nobody."""
+    return not stream.closed and stream.isatty()
+
+
+def discard_output() -> None:
+    """The reader has gone: let what is still buffered go nowhere instead of failing at exit."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(devnull, stream.fileno())
+    os.close(devnull)
+
+
+def to_json(document: Any) -> str:
+    """One line of JSON; characters that a terminal obeys are escaped."""
+    text = json.dumps(document, ensure_ascii=False)
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def document(data: Any) -> str:
+    """`data` as a program is given it."""
+    return to_json({"version": VERSION, "data": data})
+
+
+def write(text: str = "") -> None:
+    """A line (or several) on stdout, at once."""
+    print(text, flush=True)
+
+
+def note(text: str) -> None:
+    """A line on stderr: what is neither the answer nor an error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: with rich on a terminal, aligned columns elsewhere."""
+    safe = [[terminal.visible(cell) for cell in row] for row in rows]
+    if is_terminal(sys.stdout):
+        _rich_table(headings, safe)
+    else:
+        write("\n".join(terminal.columns([headings, *safe])))
+
+
+def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in headings:
+        drawn.add_column(Text(heading), overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(drawn)

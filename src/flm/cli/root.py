@@ -1,0 +1,47 @@
+"""`flm` itself: the commands there are, none of which is imported before it is used."""
+
+from __future__ import annotations
+
+import click
+
+import flm as package
+from flm.cli.commands import Group, Lazy, Option, session_of
+from flm.errors import N_
+
+COMMANDS = {
+    "up": Lazy("flm.cli.up:up", N_("Find the engines here and serve them as one API.")),
+    "chat": Lazy("flm.cli.chat:chat", N_("Ask a model something through the gateway.")),
+    "engines": Lazy("flm.cli.engines:engines", N_("Engines: what runs here, and what you add.")),
+    "models": Lazy("flm.cli.models:models", N_("Models: what the engines can run.")),
+    "api-keys": Lazy("flm.cli.api_keys:api_keys", N_("Keys: who may use the API.")),
+    "proxy": Lazy("flm.cli.proxy:proxy", N_("The gateway in the background: start, stop, status.")),
+    "logs": Lazy("flm.cli.logs:logs", N_("What was served, and what failed.")),
+    "config": Lazy("flm.cli.config:config", N_("Settings: what they are and what they mean.")),
+}
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    session = session_of(ctx)
+    if session.json:
+        session.document({"version": package.__version__})
+    else:
+        session.write(f"FLM {package.__version__}")
+    ctx.exit(0)
+
+
+flm = Group(
+    "flm",
+    lazy=COMMANDS,
+    help=N_(
+        "FLM turns the LLM engines on this machine into one OpenAI-compatible API with keys.\n\n"
+        "Start with `flm up`; with no engine at hand, `flm up --demo` shows that the path works."
+    ),
+    params=[
+        Option(
+            ["--version"], is_flag=True, is_eager=True, expose_value=False,
+            callback=_show_version, help=N_("Show the version and leave."),
+        )
+    ],
+)  # fmt: skip

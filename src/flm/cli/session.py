@@ -1,0 +1,56 @@
+"""One invocation of `flm`: its language, format, data directory, and the services it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from flm.cli import output
+from flm.cli.clicktext import teach_click
+from flm.language import Language, Words, load
+
+Format = Literal["text", "json"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+class Session:
+    """What the options that every command has decided, and how this invocation speaks."""
+
+    def __init__(self, environ: Mapping[str, str], words: Words, form: Format = "text") -> None:
+        self.environ = environ
+        self.words = words
+        self.form: Format = form
+        self.data_dir: str | None = None
+        self.debug = False
+        self.asked_language: str | None = None
+        teach_click(words)
+
+    @property
+    def json(self) -> bool:
+        """Whether a program reads the answer."""
+        return self.form == "json"
+
+    def speak(self, language: Language) -> None:
+        """Go on in that language."""
+        self.words = load(language)
+        teach_click(self.words)
+
+    def write(self, text: str = "") -> None:
+        """Lines on stdout, as they are."""
+        output.write(text)
+
+    def say(self, template: str, /, **values: object) -> None:
+        """A message on stdout, in the reader's language."""
+        output.write(self.words(template, **values))
+
+    def note(self, template: str, /, **values: object) -> None:
+        """A message on stderr, in the reader's language."""
+        output.note(self.words(template, **values))
+
+    def document(self, data: Any) -> None:
+        """The answer for programs: one JSON document on stdout."""
+        output.write(output.document(data))
+
+    def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A table on stdout; the headings are `N_` messages."""
+        output.table([self.words(heading) for heading in headings], rows)

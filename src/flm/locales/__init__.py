@@ -1,0 +1,1 @@
+"""What FLM says, in every language it speaks."""
