@@ -6,6 +6,7 @@ holds other things keeps its mode: it may be somebody's home.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -157,9 +158,14 @@ def _foreign(root: Path, owner: int) -> NotPermitted:
 
 
 def make_private(path: Path, mode: int = FILE_MODE) -> None:
-    """Take from `path` what others may do with it; a file that is missing is made, empty."""
-    if mode == FILE_MODE:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), mode))
+    """Take from `path` what others may do with it; a file that is missing is made, empty.
+
+    A file that is there is not opened: closing any descriptor of a database would drop the locks
+    that SQLite holds on it in this process (POSIX, fcntl).
+    """
+    if mode == FILE_MODE and not path.exists():
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         path.chmod(mode)
 

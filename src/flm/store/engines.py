@@ -1,0 +1,102 @@
+"""Engine definitions, and the cache of what was seen of engines, in config.db."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from flm.domain.engines import Address, Engine, EngineDefinition, EngineId
+from flm.domain.models import Model
+from flm.errors import N_, Conflict
+from flm.store.database import Database, insert_new
+from flm.store.tables import engine_cache, engines
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """One row of the cache."""
+
+    engine: Engine
+    models: list[Model]
+
+
+class SqlEngines:
+    """`EngineRepository` over config.db."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._encoder = msgspec.json.Encoder()
+        self._decoder = msgspec.json.Decoder(_Seen)
+
+    def definitions(self) -> list[EngineDefinition]:
+        """The engines the user added, by id."""
+        with self._database.read() as connection:
+            return self.read(connection)
+
+    def read(self, connection: Connection) -> list[EngineDefinition]:
+        """The same inside a transaction that is open already."""
+        return [_definition(row) for row in connection.execute(select(engines).order_by("id"))]
+
+    def add(self, definition: EngineDefinition) -> None:
+        """Raises `Conflict` when the id is taken."""
+        at = definition.address
+        row = (definition.id, definition.kind, at.host, at.port, at.prefix, definition.sealed_key)
+        taken = Conflict(
+            N_("There is an engine called {name} already."),
+            remedy=N_("Choose another name, or remove it with `flm engines remove {name}`."),
+            name=definition.id,
+        )
+        with self._database.write() as connection:
+            insert_new(connection, engines, row, taken)
+
+    def remove(self, engine: EngineId) -> bool:
+        """Forget a definition and what was seen of that engine; False when there is none."""
+        if not any(known.id == engine for known in self.definitions()):
+            return False
+        with self._database.write() as connection:
+            removed = connection.execute(delete(engines).where(engines.c.id == engine)).rowcount
+            connection.execute(delete(engine_cache).where(engine_cache.c.engine == engine))
+        return removed == 1
+
+    def cached(self) -> list[tuple[Engine, list[Model]]]:
+        """What was last seen, in the order in which it was given.
+
+        A row that this version cannot read (another one wrote it) is as if it were not there.
+        """
+        with self._database.read() as connection:
+            texts = connection.execute(
+                select(engine_cache.c.seen).order_by(engine_cache.c.position)
+            ).scalars()
+            return [(seen.engine, seen.models) for text in texts for seen in self._decoded(text)]
+
+    def _decoded(self, text: str) -> list[_Seen]:
+        try:
+            return [self._decoder.decode(text)]
+        except msgspec.DecodeError:
+            return []
+
+    def cache(self, seen: Sequence[tuple[Engine, Sequence[Model]]]) -> None:
+        """Replace the cache. Does not bump the revision: it is no change of the user's."""
+        rows = [
+            {
+                "position": position,
+                "engine": engine.id,
+                "seen": self._encoder.encode(_Seen(engine, list(models))).decode(),
+            }
+            for position, (engine, models) in enumerate(seen)
+        ]
+        with self._database.write(bump=False) as connection:
+            connection.execute(delete(engine_cache))
+            if rows:
+                connection.execute(insert(engine_cache), rows)
+
+
+def _definition(row: Row[Any]) -> EngineDefinition:
+    return EngineDefinition(
+        id=EngineId(row.id),
+        kind=row.kind,
+        address=Address(row.host, row.port, row.prefix),
+        sealed_key=row.sealed_key,
+    )
