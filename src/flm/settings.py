@@ -48,6 +48,18 @@ class Setting(msgspec.Struct, frozen=True):
         """The environment variable that sets it."""
         return "FLM_LANG" if self.name == "language" else f"FLM_{self.attribute.upper()}"
 
+    def resolve(
+        self, stored: Mapping[str, str], environ: Mapping[str, str], overrides: Mapping[str, Value]
+    ) -> tuple[Value, Source]:
+        """Its value and where that comes from, the strongest of all; see the module's `resolve`."""
+        if self.name in overrides:
+            return self.kind.check(self.name, overrides[self.name]), "command line"
+        if environ.get(self.variable):
+            return self.kind.parse(self.variable, environ[self.variable]), "environment"
+        if self.name in stored:
+            return self.kind.check(self.name, decoded(self.name, stored[self.name])), "stored"
+        return self.default, "default"
+
 
 REGISTRY: tuple[Setting, ...] = (
     Setting("server.port", Whole(0, 65_535), 8356,
@@ -171,7 +183,7 @@ def resolve(
     values: dict[str, Any] = {}
     sources: dict[str, Source] = {}
     for item in REGISTRY:
-        value, source = _one(item, stored, environ, overrides or {})
+        value, source = item.resolve(stored, environ, overrides or {})
         values[item.attribute] = value
         if source != "default":
             sources[item.name] = source
@@ -184,21 +196,6 @@ def resolve(
             )
             sources[name] = "stored"
     return Settings(**values, contexts=contexts, sources=sources)
-
-
-def _one(
-    item: Setting,
-    stored: Mapping[str, str],
-    environ: Mapping[str, str],
-    overrides: Mapping[str, Value],
-) -> tuple[Value, Source]:
-    if item.name in overrides:
-        return item.kind.check(item.name, overrides[item.name]), "command line"
-    if environ.get(item.variable):
-        return item.kind.parse(item.variable, environ[item.variable]), "environment"
-    if item.name in stored:
-        return item.kind.check(item.name, decoded(item.name, stored[item.name])), "stored"
-    return item.default, "default"
 
 
 def decoded(name: str, text: str) -> object:

@@ -154,9 +154,7 @@ def insert_or_update(connection: Connection, table: Table, row: dict[str, Any]) 
     )
 
 
-def insert_new(
-    connection: Connection, table: Table, row: tuple[Any, ...], taken: Conflict
-) -> None:
+def insert_new(connection: Connection, table: Table, row: tuple[Any, ...], taken: Conflict) -> None:
     """Insert `row`; raises `taken` when its primary key is there already."""
     if insert_or_ignore(connection, table, [row]).rowcount == 0:
         raise taken
