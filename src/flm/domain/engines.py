@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from flm.errors import InvalidValue, N_, NotPermitted
+from flm.errors import N_, InvalidValue, NotPermitted
 
 EngineId = NewType("EngineId", str)
 EngineKind = Literal["ollama", "llamacpp", "openai", "embedded"]

@@ -30,6 +30,9 @@ KEY_PATTERN = r"flm_[0-9A-Za-z]{10}_[0-9A-Za-z]{49}"
 OWNER_ID = KeyId("owner")
 """The id under which requests with the in-memory owner key are journalled."""
 
+OWNER_LOOKUP_ID = KeyId("FLM0owner0")
+"""The id inside the owner key's text, and its place in a snapshot: it has a key id's form."""
+
 _FORM = re.compile(KEY_PATTERN.encode())
 
 KeyState = Literal["active", "revoked", "expired"]
@@ -69,9 +72,12 @@ def checksum(stem: str) -> str:
     return _base62(zlib.crc32(stem.encode()), CHECKSUM_LENGTH)
 
 
-def new_key(choice: Callable[[str], str]) -> tuple[KeyId, str]:
-    """A new key's id and its full text; `choice` picks one character (`secrets.choice`)."""
-    key_id = KeyId("".join(choice(ALPHABET) for _ in range(ID_LENGTH)))
+def new_key(choice: Callable[[str], str], key_id: KeyId | None = None) -> tuple[KeyId, str]:
+    """A new key's id and its full text; `choice` picks one character (`secrets.choice`).
+
+    ``key_id`` is given for the owner key only (`OWNER_LOOKUP_ID`).
+    """
+    key_id = key_id or KeyId("".join(choice(ALPHABET) for _ in range(ID_LENGTH)))
     stem = f"{PREFIX}{key_id}_" + "".join(choice(ALPHABET) for _ in range(SECRET_LENGTH))
     return key_id, stem + checksum(stem)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
@@ -14,9 +15,15 @@ Capability = Literal["chat", "embeddings", "vision", "audio", "tools", "reasonin
 ModelState = Literal["ready", "sleeping", "unavailable"]
 """ready: answers at once; sleeping: loaded on the first request; unavailable: its engine is."""
 
+_PATH = re.compile(r"/|~|\.\.?[/\\]|[A-Za-z]:[/\\]|[^/]*\\")
+
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on one engine. ``context_length`` is the effective one in tokens, None: unknown."""
+    """A model on one engine. ``context_length`` is the effective one in tokens, None: unknown.
+
+    ``engine_name`` is the engine's own id for it where that is another (a file's path): what
+    requests to the engine must say. None: it is `name`.
+    """
 
     name: str
     engine: EngineId
@@ -29,6 +36,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     loaded: bool | None = None
     created: int = 0
     demo: bool = False
+    engine_name: str | None = None
 
     @property
     def target(self) -> str:
@@ -46,14 +54,19 @@ class GgufFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def name_of_file(path: str) -> str:
-    """A file's path becomes the file's name without its ending; other names stay."""
-    if "/" not in path and "\\" not in path and not path.lower().endswith(".gguf"):
+    """A file's path becomes the file's name without its ending; other names stay.
+
+    `Qwen/Qwen3-8B` is a name: a path starts at a root, a drive or a dot, or ends with `.gguf`.
+    """
+    if not _PATH.match(path) and not path.lower().endswith(".gguf"):
         return path
     base = path.replace("\\", "/").rsplit("/", 1)[-1]
     return base[:-5] if base.lower().endswith(".gguf") else base
 
 
-def resolve(name: str, homes: Mapping[str, tuple[str, ...]], targets: Iterable[str]) -> tuple[str, ...]:
+def resolve(
+    name: str, homes: Mapping[str, tuple[str, ...]], targets: Iterable[str]
+) -> tuple[str, ...]:
     """The targets that answer to `name`, best first by the caller's own rule; () when none.
 
     In this order: the exact name (``homes``: name → targets), ``<engine>/<name>``,

@@ -26,7 +26,9 @@ class Checkpoint(NamedTuple):
 
 
 class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which records to show. ``status``: '404', '4xx' or '400-499'; ``since``: UTC seconds."""
+    """Which records to show. ``since``: UTC seconds; ``status``: '404', '4xx', '400-499', 'ok'
+    (answered, and to its end) or 'error' (everything else).
+    """
 
     limit: int = 50
     since: float | None = None

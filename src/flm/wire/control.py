@@ -95,8 +95,12 @@ class OwnerKey(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """An error on the control socket."""
+    """An error on the control socket. The templates and values let the client translate it."""
 
     code: str
     message: str
     remedy: str = ""
+    template: str = ""
+    remedy_template: str = ""
+    values: dict[str, str] = {}
+    exit_code: int = 2

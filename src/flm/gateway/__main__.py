@@ -1,0 +1,40 @@
+"""`python -P -m flm.gateway --channel FD --parent PID`: started by the controller only."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+
+from flm.gateway.process import GatewayProcess
+from flm.ports.clock import SystemClock
+from flm.ports.processes import current
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until drained. 0: as asked; 1: the parent is gone or the arguments are no such."""
+    if len(arguments) != 4 or arguments[0] != "--channel" or arguments[2] != "--parent":
+        sys.stderr.write("python -m flm.gateway is started by FLM's controller.\n")
+        return 1
+    processes = current()
+    if not processes.harden_child(int(arguments[3])):
+        return 1
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s gateway %(levelname)s %(name)s %(message)s",
+    )
+    channel = socket.socket(fileno=int(arguments[1]))
+    channel.setblocking(False)
+    loop = processes.new_event_loop()
+    try:
+        gateway = GatewayProcess(os.getpid(), SystemClock(), processes)
+        loop.run_until_complete(gateway.run(channel))
+    finally:
+        loop.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,196 @@
+"""Where everything a request passes through comes together: the life of one exchange.
+
+client → edge → `judge` (host, route, guards) → body → `serve` (endpoint → engine) → `record` →
+the last byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from flm.dialects.engine import Usage, error_body
+from flm.errors import Refusal
+from flm.gateway.edge.caps import Caps
+from flm.gateway.edge.connection import Connection, extra_of
+from flm.gateway.edge.heads import JSON, Heads
+from flm.gateway.edge.request import decoded
+from flm.gateway.exchange import ClientGone, Exchange
+from flm.gateway.guards import AFTER_ROUTE
+from flm.gateway.guards.host import HostGuard
+from flm.gateway.journal import Journal
+from flm.gateway.live import Live, LiveTarget
+from flm.gateway.routes import RouteTable
+from flm.gateway.wakes import Wakes
+from flm.ports.clock import Clock
+from flm.wire.channel import Wake
+
+logger = logging.getLogger("flm.gateway")
+
+CLIENT_CLOSED = 499
+
+
+class GatewayDesk:
+    """The gateway's state, and what the connections and endpoints ask of it."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        caps: Caps,
+        live: Live,
+        journal: Journal,
+        table: RouteTable,
+        instance: str,
+        send_wake: Callable[[Wake], None],
+        on_idle: Callable[[LiveTarget], None],
+    ) -> None:
+        self.clock = clock
+        self.caps = caps
+        self.live = live
+        self.journal = journal
+        self.table = table
+        self.heads = Heads(clock.now())
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.served = 0
+        self.tick = clock.monotonic()
+        self.wakes = Wakes(lambda: self.live, send_wake)
+        self.target_idle = on_idle
+        self._instance = instance
+        self._host_guard = HostGuard()
+
+    # What a connection asks.
+
+    def open_exchange(self, client: str, loopback: bool, started: float) -> Exchange:
+        """A new exchange with an id of its own (`req_` + instance + count, hex)."""
+        self.served += 1
+        return Exchange(
+            f"req_{self._instance}{self.served:08x}", client, loopback, self.clock.now(), started
+        )
+
+    def judge(self, exchange: Exchange) -> None:
+        """Host, route, guards, in this order. Raises `Refusal`."""
+        request = exchange.request
+        assert request is not None
+        self._host_guard(exchange, self.live)
+        path = request.path
+        if b"%" in path:
+            path = decoded(path)
+        exchange.route_name = path.decode("utf-8", "replace")
+        exchange.route = route = self.table.find(request.method, path)
+        exchange.route_name = route.name
+        for guard in AFTER_ROUTE:
+            guard(exchange, self.live)
+
+    async def serve(self, exchange: Exchange, connection: Connection) -> None:
+        """The life of one exchange after its body has arrived. Every exception ends here."""
+        route = exchange.route
+        assert route is not None
+        try:
+            await route.endpoint(exchange, connection, self)
+        except asyncio.CancelledError:
+            self._aborted(exchange, connection)
+        except Refusal as refusal:
+            self._refuse(exchange, connection, refusal)
+        except Exception:  # the boundary of one request: it is logged and answered, others go on
+            logger.exception("request %s failed", exchange.id)
+            self._refuse(
+                exchange,
+                connection,
+                Refusal(
+                    500,
+                    "internal_error",
+                    "FLM failed at this request; its log says more.",
+                    kind="server_error",
+                    should_retry=False,
+                ),
+            )
+        finally:
+            exchange.task = None
+            connection.finish()
+
+    def _aborted(self, exchange: Exchange, connection: Connection) -> None:
+        reason = exchange.aborted
+        if isinstance(reason, Refusal):
+            self._refuse(exchange, connection, reason)
+            return
+        exchange.status = CLIENT_CLOSED
+        exchange.error = "client_closed" if isinstance(reason, ClientGone) else "cancelled"
+        self.record(exchange)
+
+    def _refuse(self, exchange: Exchange, connection: Connection, refusal: Refusal) -> None:
+        if refusal.close:
+            connection.closing = True
+        body = self.refused(exchange, refusal)
+        connection.answer(exchange, refusal.status, JSON, body, extra_of(refusal))
+
+    def refused(self, exchange: Exchange, refusal: Refusal) -> bytes:
+        """Record a refusal; the body that says it."""
+        exchange.failed(refusal)
+        self.record(exchange)
+        return error_body(refusal)
+
+    # What an endpoint asks.
+
+    def answer(
+        self,
+        exchange: Exchange,
+        connection: Connection,
+        body: bytes,
+        dropped: tuple[str, ...] = (),
+    ) -> None:
+        """Record a result, then send it."""
+        exchange.status = 200
+        self.record(exchange)
+        connection.answer(exchange, 200, JSON, body, self.dropped(dropped))
+
+    def dropped(self, names: tuple[str, ...]) -> bytes:
+        """The header line that names fields the engine did not get, if there are any."""
+        if not names:
+            return b""
+        listed = ", ".join(names)[:1000].encode("ascii", "replace")
+        clean = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in listed)
+        return b"x-flm-dropped: %b\r\n" % clean
+
+    def note_usage(self, exchange: Exchange, usage: Usage | None) -> None:
+        """Take over what the engine counted."""
+        if usage is not None:
+            exchange.tokens_in = usage.prompt_tokens
+            exchange.tokens_out = usage.completion_tokens
+
+    def record(self, exchange: Exchange) -> None:
+        """Journal it, before the last byte of its answer leaves."""
+        route = exchange.route
+        if route is None or route.journalled:
+            self.journal.append(exchange.record(self.clock.monotonic()))
+
+    # What the process asks.
+
+    def sweep(self) -> None:
+        """Once in half a second: the date, the deadlines, the idle connections."""
+        self.tick = now = self.clock.monotonic()
+        self.heads.tick(self.clock.now())
+        for connection in list(self.connections):
+            connection.sweep(now)
+        self.live.sweep(now)
+
+    def in_flight(self) -> int:
+        """Exchanges that run."""
+        return sum(1 for connection in self.connections if connection.exchange is not None)
+
+    def revoke(self, keys: frozenset[str]) -> None:
+        """End the running responses of `keys` with an error."""
+        for connection in list(self.connections):
+            exchange = connection.exchange
+            if exchange is not None and exchange.key_id in keys:
+                exchange.abort(
+                    Refusal(
+                        401,
+                        "key_revoked",
+                        "The API key of this request was revoked.",
+                        kind="authentication_error",
+                        should_retry=False,
+                    )
+                )

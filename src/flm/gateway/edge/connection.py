@@ -1,0 +1,431 @@
+"""One client's connection: reads requests, hands each to `serve`, writes answers.
+
+One exchange at a time. Reading stays on while it runs, because a paused transport never reports
+that the client has left; bytes that arrive meanwhile wait unparsed up to 64 KiB.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from enum import Enum, auto
+from typing import Protocol, cast
+
+from flm.errors import Refusal
+from flm.gateway.edge.caps import HELD_BYTES, Caps
+from flm.gateway.edge.heads import JSON, Heads
+from flm.gateway.edge.reader import RequestReader, too_large
+from flm.gateway.exchange import ClientGone, Exchange
+from flm.ports.clock import Clock
+
+HEAD_SECONDS = 10.0
+IDLE_SECONDS = 75.0
+BODY_BYTES_PER_SECOND = 1024
+BODY_GRACE_SECONDS = 10.0
+STALLED_SECONDS = 60.0
+LINGER_SECONDS = 5.0
+LINGER_BYTES = 64 << 20
+WRITE_HIGH = 64 << 10
+
+
+class Phase(Enum):
+    """What the connection waits for."""
+
+    HEAD = auto()
+    BODY = auto()
+    BUSY = auto()
+    LINGER = auto()
+    CLOSED = auto()
+
+
+class Desk(Protocol):
+    """What a connection needs of the gateway."""
+
+    clock: Clock
+    caps: Caps
+    heads: Heads
+    draining: bool
+    connections: set[Connection]
+
+    def open_exchange(self, client: str, loopback: bool, started: float) -> Exchange:
+        """A new exchange of that client (`started`: monotonic)."""
+        ...
+
+    def judge(self, exchange: Exchange) -> None:
+        """Judge the head: raises `Refusal`."""
+        ...
+
+    async def serve(self, exchange: Exchange, connection: Connection) -> None:
+        """The exchange's life from here; ends with `connection.finish`."""
+        ...
+
+    def refused(self, exchange: Exchange, refusal: Refusal) -> bytes:
+        """Record a refusal; the body that says it."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """A client's connection."""
+
+    __slots__ = (
+        "_blocked_at", "_blocked_size", "_body_at", "_buffered", "_desk", "_discarded",
+        "_exchange", "_held", "_loopback", "_phase", "_reader", "_since", "_streaming",
+        "_transport", "client", "closing",
+    )  # fmt: skip
+
+    def __init__(self, desk: Desk, loopback: bool) -> None:
+        self._desk = desk
+        self._loopback = loopback
+        self._reader = RequestReader()
+        self._exchange: Exchange | None = None
+        self._phase = Phase.HEAD
+        self._held = b""
+        self._since = desk.clock.monotonic()
+        self._body_at = 0.0
+        self._buffered = 0
+        self._discarded = 0
+        self._blocked_at: float | None = None
+        self._blocked_size = 0
+        self._streaming = False
+        self.closing = False
+        self.client = ""
+
+    # What the transport reports.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there: counted, or refused when there are too many."""
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        address = peer[0] if isinstance(peer, tuple) else "local"
+        if not self._desk.caps.admit(address):
+            self._phase = Phase.CLOSED
+            self._transport.write(
+                self._desk.heads.lead(503) + b"retry-after: 1\r\ncontent-length: 0\r\n"
+                b"connection: close\r\n\r\n"
+            )
+            self._transport.close()
+            return
+        self.client = address
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self._desk.connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client, whatever it is that they belong to."""
+        phase = self._phase
+        if phase is Phase.HEAD:
+            self._take_head(data)
+        elif phase is Phase.BUSY:
+            self._hold(data)
+        elif phase is Phase.BODY:
+            self._take_body(data)
+        elif phase is Phase.LINGER:
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
+                self._transport.abort()
+
+    def eof_received(self) -> bool:
+        """The client's end of stream counts as gone."""
+        self._gone()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection has ended, for whatever reason."""
+        del error
+        self._gone()
+        self._phase = Phase.CLOSED
+        self._release()
+        self._reader.close()
+        if self.client:
+            self._desk.connections.discard(self)
+            self._desk.caps.leave(self.client)
+            self.client = ""
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent: the engine is slowed."""
+        self._blocked_at = self._desk.clock.monotonic()
+        self._blocked_size = self._transport.get_write_buffer_size()
+        exchange = self._exchange
+        if exchange is not None and exchange.on_pause is not None:
+            exchange.on_pause()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._blocked_at = None
+        exchange = self._exchange
+        if exchange is not None and exchange.on_resume is not None:
+            exchange.on_resume()
+
+    # From bytes to an exchange.
+
+    def _take_head(self, data: bytes) -> None:
+        began = self._reader.began
+        try:
+            if not self._reader.head(data):
+                if not began and self._reader.began:
+                    self._since = self._desk.clock.monotonic()
+                return
+            self._open(self._since if began else self._desk.clock.monotonic())
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    def _open(self, started: float) -> None:
+        """The head is complete: judge it, then wait for the body or start."""
+        reader = self._reader
+        exchange = self._desk.open_exchange(self.client, self._loopback, started)
+        exchange.request = request = reader.request
+        assert request is not None
+        self._exchange = exchange
+        self._desk.judge(exchange)
+        route = exchange.route
+        assert route is not None
+        if not request.has_body and reader.complete:
+            self._start()
+            return
+        reader.body_limit = route.body_limit
+        if request.length is not None and request.length > route.body_limit:
+            raise too_large(route.body_limit)
+        self._phase = Phase.BODY
+        self._body_at = self._desk.clock.monotonic()
+        if not request.http10 and request.values.get(b"expect", b"").lower() == b"100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if reader.rest:
+            rest, reader.rest = reader.rest, b""
+            self._take_body(rest)
+
+    def _take_body(self, data: bytes) -> None:
+        reader = self._reader
+        before = reader.size
+        try:
+            complete = reader.body(data)
+            self._buffered += reader.size - before
+            if not self._desk.caps.buffer_body(reader.size - before):
+                raise Refusal(
+                    503,
+                    "overloaded",
+                    "Too many request bodies are being received.",
+                    kind="server_error",
+                    retry_after=2,
+                    close=True,
+                )
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        if complete:
+            self._start()
+
+    def _start(self) -> None:
+        exchange = self._exchange
+        assert exchange is not None
+        reader = self._reader
+        chunks = reader.chunks
+        exchange.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        reader.chunks = []
+        self._held = reader.rest
+        reader.rest = b""
+        self._phase = Phase.BUSY
+        # Kept by the exchange; serve() is the boundary that sees every exception.
+        exchange.task = asyncio.get_running_loop().create_task(
+            self._desk.serve(exchange, self), name=exchange.id
+        )
+
+    def _hold(self, data: bytes) -> None:
+        if len(self._held) + len(data) > HELD_BYTES:
+            self._transport.abort()
+            return
+        self._held += data
+
+    def _gone(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if self._phase is Phase.BUSY:
+            exchange.abort(ClientGone())
+        elif self._phase is Phase.BODY:
+            self._exchange = None
+            self._desk.refused(exchange, Refusal(499, "client_closed", "The client left."))
+        self._phase = Phase.CLOSED
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer an error while the request may still be arriving, then discard and close."""
+        exchange = self._exchange
+        if exchange is None:
+            exchange = self._desk.open_exchange(self.client, self._loopback, self._since)
+            exchange.request = self._reader.request
+        self._exchange = exchange
+        unread = not self._reader.complete
+        if unread or refusal.close:
+            self.closing = True
+        body = self._desk.refused(exchange, refusal)
+        self.answer(exchange, refusal.status, JSON, body, extra_of(refusal))
+        self.finish()
+
+    # Answers.
+
+    def answer(
+        self, exchange: Exchange, status: int, kind: bytes, body: bytes, extra: bytes = b""
+    ) -> None:
+        """Send an answer of known length. `extra`: whole header lines."""
+        request = exchange.request
+        head = self._desk.heads.sized(
+            status, kind, exchange.id.encode(), len(body), extra + self._persistence(exchange)
+        )
+        if request is not None and request.method == b"HEAD":
+            self._transport.write(head)
+        else:
+            self._transport.write(head + body)
+
+    def _persistence(self, exchange: Exchange) -> bytes:
+        request = exchange.request
+        if request is None or not request.keep_alive or self._desk.draining:
+            self.closing = True
+        if self.closing:
+            return b"connection: close\r\n"
+        return b"connection: keep-alive\r\n" if request is not None and request.http10 else b""
+
+    def begin_stream(self, exchange: Exchange, kind: bytes, lines: bytes = b"") -> None:
+        """Send the head of a stream: chunked, or ended by the connection in HTTP/1.0.
+
+        ``lines``: more whole header lines.
+        """
+        request = exchange.request
+        assert request is not None
+        if request.http10:
+            self.closing = True
+            extra = lines
+        else:
+            extra = lines + b"transfer-encoding: chunked\r\n"
+            self._streaming = True
+        extra += self._persistence(exchange)
+        self._transport.write(self._desk.heads.streamed(kind, exchange.id.encode(), extra))
+
+    def send(self, data: bytes) -> None:
+        """Send a piece of the stream that was begun; never empty."""
+        if self._streaming:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._transport.write(data)
+
+    def end_stream(self, data: bytes) -> None:
+        """Send the last piece (it may be empty) and the end of the stream."""
+        if self._streaming:
+            self._streaming = False
+            last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+            self._transport.write(last)
+        elif data:
+            self._transport.write(data)
+
+    def finish(self) -> None:
+        """The exchange is over: next request, or close."""
+        self._exchange = None
+        self._release()
+        if self._phase is Phase.CLOSED:
+            return
+        if self.closing or self._desk.draining:
+            self._close_gently()
+            return
+        self._phase = Phase.HEAD
+        self._since = self._desk.clock.monotonic()
+        held, self._held = self._held, b""
+        self._reader.next()
+        if held:
+            self._take_head(held)
+
+    def _release(self) -> None:
+        if self._buffered:
+            self._desk.caps.buffer_body(-self._buffered)
+            self._buffered = 0
+
+    def _close_gently(self) -> None:
+        """Close so that the last answer arrives: a client that still sends would be sent RST."""
+        if self._reader.complete and not self._held:
+            self._phase = Phase.CLOSED
+            self._transport.close()
+            return
+        self._phase = Phase.LINGER
+        self._since = self._desk.clock.monotonic()
+        self._discarded = 0
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def close_if_idle(self) -> bool:
+        """Close it unless an exchange runs; whether it is closed."""
+        if self._phase in (Phase.HEAD, Phase.BODY):
+            self.closing = True
+            self._phase = Phase.CLOSED
+            self._transport.close()
+            return True
+        return self._phase is not Phase.BUSY
+
+    def abort_exchange(self, reason: Exception) -> None:
+        """End the running exchange, if there is one, for `reason`."""
+        if self._exchange is not None:
+            self._exchange.abort(reason)
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The exchange that runs or whose body is arriving."""
+        return self._exchange
+
+    # Deadlines: one sweep over all connections instead of a timer for each.
+
+    def sweep(self, now: float) -> None:
+        """End what has waited too long, at monotonic time `now`."""
+        if self._blocked_at is not None and self._stalled(now):
+            return
+        phase = self._phase
+        if phase is Phase.HEAD:
+            self._sweep_head(now)
+        elif phase is Phase.BODY:
+            self._sweep_body(now)
+        elif phase is Phase.LINGER:
+            if now - self._since > LINGER_SECONDS:
+                self._transport.abort()
+        elif phase is Phase.BUSY:
+            exchange = self._exchange
+            if exchange is not None and exchange.deadline is not None and now > exchange.deadline:
+                exchange.abort(
+                    Refusal(
+                        504,
+                        "engine_timeout",
+                        "The engine took too long to answer.",
+                        kind="upstream_error",
+                        should_retry=False,
+                    )
+                )
+
+    def _sweep_head(self, now: float) -> None:
+        waited = now - self._since
+        if self._reader.began:
+            if waited > HEAD_SECONDS:
+                self._refuse(
+                    Refusal(408, "request_timeout", "The request's head took too long.", close=True)
+                )
+        elif waited > IDLE_SECONDS and self._transport.get_write_buffer_size() == 0:
+            self._transport.close()
+
+    def _sweep_body(self, now: float) -> None:
+        waited = now - self._body_at - BODY_GRACE_SECONDS
+        if waited > 0 and self._reader.size < waited * BODY_BYTES_PER_SECOND:
+            self._refuse(
+                Refusal(408, "request_timeout", "The request's body comes too slowly.", close=True)
+            )
+
+    def _stalled(self, now: float) -> bool:
+        """Whether the client has taken nothing for 60 s; then the connection is gone."""
+        size = self._transport.get_write_buffer_size()
+        if size < self._blocked_size:
+            self._blocked_size = size
+            self._blocked_at = now
+        elif self._blocked_at is not None and now - self._blocked_at > STALLED_SECONDS:
+            self._transport.abort()
+            return True
+        return False
+
+
+def extra_of(refusal: Refusal) -> bytes:
+    """The header lines a refusal brings along."""
+    lines = b"".join(b"%b: %b\r\n" % header for header in refusal.headers)
+    if refusal.retry_after is not None:
+        lines += b"retry-after: %d\r\n" % refusal.retry_after
+    if refusal.should_retry is not None:
+        lines += b"x-should-retry: %b\r\n" % (b"true" if refusal.should_retry else b"false")
+    return lines

@@ -1,0 +1,60 @@
+"""Response heads, built from bytes that rarely change."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from http import HTTPStatus
+
+REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+JSON = b"application/json"
+SSE = b"text/event-stream; charset=utf-8"
+
+_STANDING = b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+
+
+class Heads:
+    """Builds heads; `tick` renews the `date` once a second."""
+
+    def __init__(self, now: float) -> None:
+        self._lead: dict[int, bytes] = {}
+        self._date = b""
+        self._second = -1
+        self.tick(now)
+
+    def tick(self, now: float) -> None:
+        """Note the time (UTC seconds)."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._date = b"date: " + formatdate(second, usegmt=True).encode() + b"\r\n" + _STANDING
+            self._lead.clear()
+
+    def lead(self, status: int) -> bytes:
+        """The status line, the date and the headers every response has."""
+        found = self._lead.get(status)
+        if found is None:
+            reason = REASONS.get(status, b"Unknown")
+            found = b"HTTP/1.1 %d %b\r\n%b" % (status, reason, self._date)
+            self._lead[status] = found
+        return found
+
+    def sized(
+        self, status: int, kind: bytes, request_id: bytes, length: int, extra: bytes
+    ) -> bytes:
+        """The head of an answer of known length. `extra` holds whole header lines."""
+        return b"%bcontent-type: %b\r\nx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n" % (
+            self.lead(status),
+            kind,
+            request_id,
+            extra,
+            length,
+        )
+
+    def streamed(self, kind: bytes, request_id: bytes, extra: bytes) -> bytes:
+        """The head of a stream; `extra` says how it is framed."""
+        return b"%bcontent-type: %b\r\nx-accel-buffering: no\r\nx-request-id: %b\r\n%b\r\n" % (
+            self.lead(200),
+            kind,
+            request_id,
+            extra,
+        )

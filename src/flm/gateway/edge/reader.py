@@ -1,0 +1,305 @@
+"""Reads requests from a byte stream: bytes in, requests out, no I/O.
+
+llhttp in its strict mode does the parsing; what it leaves to its user is done here (each case
+with its source in the tests). Bytes are counted before they are fed, because the parser buffers
+a header value without any callback, at quadratic cost: a head is fed only when it is complete.
+"""
+
+from __future__ import annotations
+
+import re
+
+import httptools
+
+from flm.errors import Refusal
+from flm.gateway.edge.request import Request
+
+MAX_HEAD = 64 << 10
+MAX_TARGET = 8 << 10
+MAX_FIELDS = 100
+MAX_LEADING = 16
+"""Bytes of blank lines tolerated before a request line (RFC 9112 section 2.2)."""
+
+FRAMING_FIXED = 16 << 10
+FRAMING_SHARE = 10
+"""A chunked body's framing may take 16 KiB plus a tenth of its payload."""
+
+_VERSION = re.compile(rb"[^\r\n]* HTTP/([0-9]+)\.([0-9]+)\r?\n")
+_END = b"\r\n\r\n"
+
+
+def _bad(message: str, status: int = 400, code: str = "bad_request") -> Refusal:
+    return Refusal(status, code, message, close=True)
+
+
+class RequestReader:
+    """One connection's requests, one at a time.
+
+    Feed `head` until it returns True, then `body` (when `request.has_body`) until it does, then
+    call `next`. Bytes that came too early wait in ``rest``.
+    """
+
+    __slots__ = (
+        "_complete", "_fields", "_held", "_overrun", "_parser", "_scanned", "_stage", "_url",
+        "_wire", "body_limit", "chunks", "request", "rest", "size",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._held = bytearray()
+        self._scanned = 0
+        self.rest = b""
+        self.body_limit = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._url = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._stage = 0
+        self._complete = False
+        self._overrun = False
+        self._wire = 0
+        self.size = 0
+        self.chunks: list[bytes] = []
+        self.request: Request | None = None
+
+    # Callbacks of the parser: they only note what they are told.
+
+    def on_message_begin(self) -> None:
+        """A message starts; after a complete one in the same feed it was pipelined too early."""
+        if self._complete:
+            self._overrun = True
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header field; trailers come here too, after the head, and are not kept."""
+        if self._stage == 0:
+            self._fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The head has ended: what comes through `on_header` now are trailers."""
+        self._stage = 1
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        if not self._overrun:
+            self.size += len(data)
+            self.chunks.append(data)
+
+    def on_message_complete(self) -> None:
+        """The message has ended."""
+        self._complete = True
+
+    # The head.
+
+    def head(self, data: bytes) -> bool:
+        """Take bytes of a head; True when it is complete and `request` is set.
+
+        Raises `Refusal` (400, 405, 414, 426, 431, 501, 505) for what is not served.
+        """
+        if self._held:
+            self._held += data
+            start = max(0, self._scanned - 3)
+            end = self._held.find(_END, start)
+            if end < 0:
+                self._scanned = len(self._held)
+                self._check_partial(self._held)
+                return False
+            data = bytes(self._held)
+            self._held = bytearray()
+            self._scanned = 0
+        else:
+            end = data.find(_END)
+        if end < 4 or data[0] <= 0x0D:  # blank lines in front are cut off first
+            data = self._without_leading(data)
+            end = data.find(_END)
+            if end < 0:
+                if data:
+                    self._held += data
+                    self._check_partial(self._held)
+                return False
+        if end + 4 > MAX_HEAD:
+            raise _bad("The request's head is larger than 64 KiB.", 431, "headers_too_large")
+        self.rest = data[end + 4 :]
+        self._parse(data[: end + 4] if self.rest else data)
+        return True
+
+    def _without_leading(self, data: bytes) -> bytes:
+        stripped = data.lstrip(b"\r\n")
+        if len(data) - len(stripped) > MAX_LEADING:
+            raise _bad("Blank lines instead of a request.")
+        return stripped
+
+    def _check_partial(self, held: bytearray) -> None:
+        if len(held) > MAX_HEAD:
+            raise _bad("The request's head is larger than 64 KiB.", 431, "headers_too_large")
+        if len(held) > MAX_TARGET + 32 and held.find(b"\n", 0, MAX_TARGET + 32) < 0:
+            raise _bad("The request's target is longer than 8 KiB.", 414, "uri_too_long")
+        if held.find(b"\n\n") >= 0:
+            raise _bad("The request's lines must end with CRLF.")
+
+    def _parse(self, head: bytes) -> None:
+        upgrade = False
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            upgrade = True
+        except httptools.HttpParserError as error:
+            raise self._parse_error(head, error) from error
+        if head.startswith(b"PRI "):
+            raise _bad("HTTP/2 is not served here.", 505, "http_version_not_supported")
+        if self._stage == 0:
+            raise _bad("The request's head cannot be read.")
+        self.request = self._checked()
+        if upgrade:
+            self._upgraded(self.request)
+
+    def _parse_error(self, head: bytes, error: Exception) -> Refusal:
+        version = _VERSION.match(head)
+        if head.startswith(b"PRI ") or (
+            version and (version[1] != b"1" or version[2] not in (b"0", b"1"))
+        ):
+            return _bad(
+                "Only HTTP/1.1 and HTTP/1.0 are served here.", 505, "http_version_not_supported"
+            )
+        return _bad(f"The request cannot be read as HTTP/1.1: {error}.")
+
+    def _checked(self) -> Request:
+        parser = self._parser
+        assert parser is not None
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise _bad(
+                "Only HTTP/1.1 and HTTP/1.0 are served here.", 505, "http_version_not_supported"
+            )
+        if len(self._url) > MAX_TARGET:
+            raise _bad("The request's target is longer than 8 KiB.", 414, "uri_too_long")
+        if len(self._fields) > MAX_FIELDS:
+            raise _bad("The request has more than 100 header fields.", 431, "headers_too_large")
+        method = parser.get_method()
+        if method == b"CONNECT":
+            raise _bad("FLM is no forward proxy.", 405, "method_not_allowed")
+        if self._url[:1] != b"/" and not (method == b"OPTIONS" and self._url == b"*"):
+            raise _bad("The request's target must be a path.")
+        path = self._url.partition(b"?")[0]
+        if b"#" in self._url:
+            raise _bad("The request's target must not hold '#'.")
+        request = Request(
+            method,
+            path,
+            self._fields,
+            http10=version == "1.0",
+            keep_alive=parser.should_keep_alive(),
+        )
+        self._check_framing(request)
+        return request
+
+    def _check_framing(self, request: Request) -> None:
+        values = request.values
+        encoding = values.get(b"transfer-encoding")
+        if encoding is not None:
+            if request.http10:
+                raise _bad("Transfer-Encoding does not exist in HTTP/1.0.")
+            codings = request.all(b"transfer-encoding")
+            if len(codings) != 1 or encoding.lower().strip() != b"chunked":
+                raise _bad(
+                    "Only 'Transfer-Encoding: chunked' is understood.", 501, "not_implemented"
+                )
+            request.chunked = True
+        length = values.get(b"content-length")
+        if length is not None:
+            request.length = int(length)
+
+    def _upgraded(self, request: Request) -> None:
+        """The parser stopped at an upgrade and will not read the body.
+
+        `h2c` is an offer that may be ignored (RFC 9110 section 7.8; Java's HttpClient sends it
+        with every first request): the framing alone is fed to a fresh parser and the request is
+        served as HTTP/1.1.
+        """
+        offers = b",".join(request.all(b"upgrade")).lower()
+        if {offer.strip() for offer in offers.split(b",")} - {b"h2c", b""}:
+            raise _bad("No upgrade is served here.", 426, "upgrade_not_supported")
+        framing = b""
+        if request.chunked:
+            framing = b"transfer-encoding: chunked\r\n"
+        elif request.length is not None:
+            framing = b"content-length: %d\r\n" % request.length
+        self._parser = httptools.HttpRequestParser(self)
+        self._complete = False
+        self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n")
+        asked = request.values.get(b"connection", b"").lower()
+        request.keep_alive = not request.http10 and b"close" not in asked
+
+    # The body.
+
+    def body(self, data: bytes) -> bool:
+        """Take bytes of the body; True when it is complete (in `chunks`).
+
+        Raises `Refusal` 413 when the payload passes `body_limit` or the framing its share of it,
+        and 400 when the framing is broken.
+        """
+        request, parser = self.request, self._parser
+        assert request is not None
+        assert parser is not None
+        if not request.chunked:
+            missing = (request.length or 0) - self.size
+            if len(data) > missing:
+                self.rest = data[missing:]
+                data = data[:missing]
+            else:
+                self.rest = b""
+        else:
+            self.rest = b""
+            self._wire += len(data)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            if not self._complete:
+                raise _bad(f"The request's body cannot be read: {error}.") from error
+            self._overrun = True
+        if self.size > self.body_limit:
+            raise too_large(self.body_limit)
+        overhead = self._wire - self.size
+        if request.chunked and overhead > FRAMING_FIXED + self.size // FRAMING_SHARE:
+            raise _bad("The body's chunk framing outweighs its payload.", 413, "body_too_large")
+        if self._overrun:
+            request.keep_alive = False
+        return self._complete
+
+    @property
+    def complete(self) -> bool:
+        """Whether the message has ended."""
+        return self._complete
+
+    @property
+    def began(self) -> bool:
+        """Whether bytes of a head are waiting for the rest of it."""
+        return bool(self._held)
+
+    def next(self) -> bytes:
+        """Forget this request; the bytes that came after it."""
+        rest = self.rest
+        self.rest = b""
+        self._reset()
+        return rest
+
+    def close(self) -> None:
+        """Break the reference cycle with the parser, so that memory goes at once."""
+        self._parser = None
+        self._reset()
+
+
+def too_large(limit: int) -> Refusal:
+    """The refusal of a body over `limit` bytes."""
+    return _bad(
+        f"The request's body is larger than {limit >> 20} MiB."
+        if limit >= 1 << 20
+        else "This route takes no body of that size.",
+        413,
+        "body_too_large",
+    )

@@ -1,0 +1,43 @@
+"""`POST /v1/chat/completions`, whole and streamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flm.dialects.engine import CODECS
+from flm.dialects.openai_chat import parse_chat
+from flm.gateway.endpoints.asking import Asking
+from flm.gateway.endpoints.relay import Relay
+
+if TYPE_CHECKING:
+    from flm.gateway.desk import GatewayDesk
+    from flm.gateway.edge.connection import Connection
+    from flm.gateway.exchange import Exchange
+
+STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
+
+
+async def chat_completions(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
+    """A chat completion by the least loaded home of the model."""
+    request = parse_chat(exchange.body, desk.live.rules.policy)
+    exchange.model = request.model
+    exchange.streamed = request.stream
+    created = int(exchange.arrived)
+    answer_id = f"chatcmpl-{exchange.id}"
+    async with Asking(exchange, connection, desk, request.model) as asking:
+        target = asking.target
+        codec = CODECS[target.dialect]
+        call = codec.chat(request, target)
+        exchange.body = b""
+        dropped = (*request.dropped, *call.dropped)
+        if request.stream:
+            await asking.headed(call)
+            if asking.answer.headers.get("content-type", "").partition(";")[0] not in STREAM_TYPES:
+                raise codec.error(*await asking.collected(), target)
+            reader = codec.chat_stream(request, target, created, answer_id)
+            await Relay(exchange, connection, desk, asking, reader, dropped).run()
+            return
+        body = await asking.whole(call, codec)
+        answer = codec.chat_answer(request, target, body, created, answer_id)
+    desk.note_usage(exchange, answer.usage)
+    desk.answer(exchange, connection, answer.body, dropped)

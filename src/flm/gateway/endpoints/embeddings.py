@@ -1,0 +1,28 @@
+"""`POST /v1/embeddings`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flm.dialects.engine import CODECS
+from flm.dialects.openai_embeddings import parse_embeddings
+from flm.gateway.endpoints.asking import Asking
+
+if TYPE_CHECKING:
+    from flm.gateway.desk import GatewayDesk
+    from flm.gateway.edge.connection import Connection
+    from flm.gateway.exchange import Exchange
+
+
+async def embeddings(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
+    """Embeddings of text, in the encoding the client asked for."""
+    request = parse_embeddings(exchange.body, desk.live.rules.policy)
+    exchange.model = request.model
+    async with Asking(exchange, connection, desk, request.model) as asking:
+        target = asking.target
+        codec = CODECS[target.dialect]
+        call = codec.embeddings(request, target)
+        body = await asking.whole(call, codec)
+        answer = codec.embeddings_answer(request, target, body)
+    desk.note_usage(exchange, answer.usage)
+    desk.answer(exchange, connection, answer.body, (*request.dropped, *call.dropped))

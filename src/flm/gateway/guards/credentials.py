@@ -1,0 +1,81 @@
+"""The key: who asks.
+
+`Authorization: Bearer` and `x-api-key` are read by this one extractor. Every attempt with FLM's
+form costs exactly one HMAC and one compare, against a dummy when the id is unknown; the text and
+headers of all refusals are equal, but for two different FLM keys at once.
+"""
+
+from __future__ import annotations
+
+from hmac import compare_digest
+
+from flm.domain.keys import OWNER_ID, OWNER_LOOKUP_ID, digest, has_form, id_of
+from flm.errors import Refusal
+from flm.gateway.edge.request import Request
+from flm.gateway.exchange import Exchange
+from flm.gateway.live import Live
+
+_DUMMY = bytes(32)
+_CHALLENGE = ((b"www-authenticate", b'Bearer realm="flm"'),)
+NOT_VALID = (
+    "A valid FLM API key is required: send it as 'Authorization: Bearer flm_...' or 'x-api-key'."
+)
+
+
+def extract(request: Request) -> bytes | None:
+    """The credential that counts, None when there is none.
+
+    If exactly one of them has FLM's form it counts and the others are dropped (Anthropic clients
+    send both headers). Raises 401 `conflicting_credentials` for two different FLM keys.
+    """
+    found: bytes | None = None
+    other: bytes | None = None
+    for name, value in request.headers:
+        if name == b"authorization":
+            if value[:7].lower() != b"bearer ":
+                other = value
+                continue
+            candidate = value[7:].strip()
+        elif name == b"x-api-key":
+            candidate = value.strip()
+        else:
+            continue
+        if not has_form(candidate):
+            other = candidate
+        elif found is None:
+            found = candidate
+        elif found != candidate:
+            raise Refusal(
+                401,
+                "conflicting_credentials",
+                "The Authorization and x-api-key headers hold two different FLM keys; send one.",
+                kind="authentication_error",
+                headers=_CHALLENGE,
+            )
+    return found if found is not None else other
+
+
+def credentials_guard(exchange: Exchange, live: Live) -> None:
+    """Find the key and note its id; raise 401 `invalid_api_key` unless it may be used now."""
+    route = exchange.route
+    assert route is not None
+    if route.permission == "public":
+        return
+    request = exchange.request
+    assert request is not None
+    credential = extract(request)
+    if credential is not None and has_form(credential):
+        key_id = id_of(credential)
+        entry = live.entries.get(key_id)
+        expected = _DUMMY if entry is None else entry.digest
+        matches = compare_digest(digest(live.pepper, credential), expected)
+        if (
+            matches
+            and entry is not None
+            and (entry.expires_at is None or entry.expires_at > exchange.arrived)
+        ):
+            exchange.key_id = OWNER_ID if key_id == OWNER_LOOKUP_ID else key_id
+            return
+    raise Refusal(
+        401, "invalid_api_key", NOT_VALID, kind="authentication_error", headers=_CHALLENGE
+    )

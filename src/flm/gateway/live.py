@@ -1,0 +1,166 @@
+"""The snapshot in force, with what changes while it is: in-flight counts and last uses."""
+
+from __future__ import annotations
+
+from flm.domain.models import nearest, resolve
+from flm.errors import Refusal
+from flm.gateway.upstream.pool import Pool
+from flm.wire.channel import TargetStats
+from flm.wire.snapshot import KeyEntry, Keys, ModelEntry, Routes, Rules, Snapshot, Target
+
+MAX_QUOTED = 100
+
+
+class LiveTarget:
+    """A target, how busy it is, and the connections to its engine."""
+
+    __slots__ = ("in_flight", "last_use", "lead", "pool", "target", "withdrawn")
+
+    def __init__(self, target: Target, pool: Pool | None) -> None:
+        self.target = target
+        self.pool = pool
+        self.in_flight = 0
+        self.last_use = 0.0
+        self.withdrawn = False
+        self.lead = request_lead(target)
+
+
+def request_lead(target: Target) -> bytes:
+    """The part of a request's head that is the same for every request to `target`.
+
+    Built from scratch: nothing a client sent is in it, least of all its credentials.
+    """
+    host = f"[{target.host}]" if target.host and ":" in target.host else target.host
+    lead = (
+        f"host: {host}:{target.port}\r\ncontent-type: application/json\r\n"
+        "accept: application/json, text/event-stream, application/x-ndjson\r\n"
+        "accept-encoding: identity\r\nuser-agent: flm\r\n"
+    )
+    if target.authorization:
+        lead += f"authorization: {target.authorization}\r\n"
+    return lead.encode("latin-1")
+
+
+class Live:
+    """Keys, routes and rules as they are now. Swapped section by section."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._pools: dict[tuple[str, int], Pool] = {}
+        self._targets: dict[str, LiveTarget] = {}
+        self._leaving: list[LiveTarget] = []
+        self.models: dict[str, ModelEntry] = {}
+        self.homes: dict[str, tuple[str, ...]] = {}
+        self.pepper = b""
+        self.entries: dict[str, KeyEntry] = {}
+        self.routes_revision = -1
+        self.use_rules(snapshot.rules)
+        self.use_keys(snapshot.keys)
+        self.use_routes(snapshot.routes)
+
+    def use_keys(self, keys: Keys) -> None:
+        """Take a new keys section."""
+        self.pepper = keys.pepper
+        self.entries = keys.entries
+
+    def use_rules(self, rules: Rules) -> None:
+        """Take a new rules section."""
+        self.rules = rules
+        self.allowed_hosts = frozenset(host.lower() for host in rules.allowed_hosts)
+
+    def use_routes(self, routes: Routes) -> None:
+        """Take a new routes section: targets that went or moved are withdrawn."""
+        before = self._targets
+        self._targets = {}
+        for target in routes.targets.values():
+            old = before.get(target.id)
+            if old is not None and old.target == target:
+                self._targets[target.id] = old
+                continue
+            live = LiveTarget(target, self._pool(target))
+            if old is not None:
+                live.last_use = old.last_use
+            self._targets[target.id] = live
+        for old in before.values():
+            if self._targets.get(old.target.id) is not old and old.in_flight:
+                old.withdrawn = True
+                self._leaving.append(old)
+        self.models = routes.models
+        self.homes = {name: entry.targets for name, entry in routes.models.items()}
+        self.routes_revision = routes.revision
+        self._close_unused_pools()
+
+    def _pool(self, target: Target) -> Pool | None:
+        if target.host is None:
+            return None
+        place = (target.host, target.port)
+        pool = self._pools.get(place)
+        if pool is None:
+            pool = self._pools[place] = Pool(target.host, target.port)
+        return pool
+
+    def _close_unused_pools(self) -> None:
+        used = {live.pool for live in self._targets.values()}
+        for place, pool in list(self._pools.items()):
+            if pool not in used:
+                pool.close()
+                del self._pools[place]
+
+    def sweep(self, now: float) -> None:
+        """Close connections to engines that have been idle for too long (monotonic `now`)."""
+        for pool in self._pools.values():
+            pool.sweep(now)
+
+    def choose(self, name: str) -> LiveTarget:
+        """The least loaded home of the model a client calls `name`.
+
+        One that is awake goes before one that must be woken. Raises `Refusal` 404
+        `model_not_found` naming the nearest names, 503 when its engine does not answer.
+        """
+        found = resolve(name, self.homes, self._targets)
+        if len(found) == 1:
+            live = self._targets.get(found[0])
+            if live is not None:
+                return live
+        homes = [self._targets[target] for target in found if target in self._targets]
+        if homes:
+            return min(homes, key=lambda live: (live.pool is None, live.in_flight))
+        if name in self.models:
+            raise Refusal(
+                503,
+                "engine_unavailable",
+                f"The engine of the model '{name}' does not answer.",
+                kind="server_error",
+                param="model",
+                retry_after=5,
+            )
+        raise self.unknown_model(name)
+
+    def unknown_model(self, name: str) -> Refusal:
+        """The refusal of a name that means nothing here."""
+        shown = name if len(name) <= MAX_QUOTED else name[:MAX_QUOTED] + "…"
+        message = f"The model '{shown}' does not exist here."
+        close = nearest(name, self.models)
+        if close:
+            message += " Did you mean " + ", ".join(f"'{near}'" for near in close) + "?"
+        elif not self.models:
+            message += " No engine offers any model at the moment."
+        return Refusal(404, "model_not_found", message, param="model")
+
+    def target(self, target_id: str) -> LiveTarget | None:
+        """The target of that id as it is now."""
+        return self._targets.get(target_id)
+
+    def stats(self) -> dict[str, TargetStats]:
+        """In-flight counts and last uses of every target that was used."""
+        figures: dict[str, TargetStats] = {
+            live.target.id: TargetStats(live.in_flight, live.last_use)
+            for live in self._targets.values()
+            if live.last_use or live.in_flight
+        }
+        self._leaving = [live for live in self._leaving if live.in_flight]
+        for live in self._leaving:
+            old = figures.get(live.target.id, TargetStats(0, 0.0))
+            figures[live.target.id] = TargetStats(
+                old.in_flight + live.in_flight, max(old.last_use, live.last_use)
+            )
+        return figures

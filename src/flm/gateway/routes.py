@@ -1,0 +1,94 @@
+"""The table: path, method, permission, body limit. Nothing else is served.
+
+Authorisation looks at the parsed path of the request line and at nothing else; a route that
+names no permission stops the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from flm.errors import Refusal, StartError
+
+if TYPE_CHECKING:
+    from flm.gateway.desk import GatewayDesk
+    from flm.gateway.edge.connection import Connection
+    from flm.gateway.exchange import Exchange
+
+Endpoint = Callable[["Exchange", "Connection", "GatewayDesk"], Awaitable[None]]
+Permission = Literal["public", "inference"]
+"""public: anybody who reaches the listener; inference: any usable key."""
+
+PERMISSIONS: frozenset[str] = frozenset(("public", "inference"))
+BODY_LIMIT = 32 << 20
+NO_BODY = 64 << 10
+"""What a route without a body reads and drops before it refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route. With ``prefix`` the path goes on behind it: what follows is a name."""
+
+    name: str
+    method: bytes
+    path: bytes
+    permission: Permission
+    endpoint: Endpoint
+    body_limit: int = NO_BODY
+    prefix: bool = False
+    journalled: bool = True
+
+
+class RouteTable:
+    """Looks routes up by method and parsed path."""
+
+    def __init__(self, routes: Sequence[Route], options: Route | None = None) -> None:
+        self._options = options
+        for route in [*routes, *([options] if options else [])]:
+            if route.permission not in PERMISSIONS:
+                raise StartError("The route {name} names no permission.", name=route.name)
+        self._exact = {(route.method, route.path): route for route in routes if not route.prefix}
+        self._prefixes = [route for route in routes if route.prefix]
+        self._paths: dict[bytes, list[bytes]] = {}
+        for route in routes:
+            if not route.prefix:
+                self._paths.setdefault(route.path, []).append(route.method)
+
+    def find(self, method: bytes, path: bytes) -> Route:
+        """The route for a decoded path. HEAD finds GET's route, OPTIONS its own.
+
+        Raises `Refusal` 404 `not_found` for an unknown path, 405 for another method's.
+        """
+        route = self._exact.get((method, path))
+        if route is None and method == b"HEAD":
+            route = self._exact.get((b"GET", path))
+        if route is not None:
+            return route
+        methods = self.methods(path)
+        if not methods:
+            raise Refusal(404, "not_found", "There is no such route here.")
+        if method == b"OPTIONS" and self._options is not None:
+            return self._options
+        for candidate in self._prefixes:
+            if path.startswith(candidate.path) and method in methods:
+                return candidate
+        raise Refusal(
+            405,
+            "method_not_allowed",
+            "This route does not take that method.",
+            headers=((b"allow", self.allow(path)),),
+        )
+
+    def methods(self, path: bytes) -> list[bytes]:
+        """The methods served on a decoded path; none when there is no such path."""
+        methods = list(self._paths.get(path, ()))
+        for candidate in self._prefixes:
+            if path.startswith(candidate.path) and len(path) > len(candidate.path):
+                methods.append(candidate.method)
+        return [*methods, b"HEAD"] if b"GET" in methods else methods
+
+    def allow(self, path: bytes) -> bytes:
+        """The value of an `Allow` header for a decoded path (RFC 9110 section 10.2.1)."""
+        return b", ".join([*self.methods(path), b"OPTIONS"])

@@ -1,0 +1,1 @@
+"""Connections to engines: the pool, the connection, the answer as it arrives."""

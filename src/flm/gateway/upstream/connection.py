@@ -1,0 +1,173 @@
+"""One connection to an engine: HTTP/1.1 over an asyncio transport, parsed by llhttp."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import httptools
+
+from flm.gateway.upstream.answer import Answer, EngineGone
+
+MAX_INFORMATIONAL = 8
+MAX_HEAD = 64 << 10
+
+
+class EngineConnection(asyncio.Protocol):
+    """Sends a request and reports the answer to an `Answer`, one at a time.
+
+    ``reusable`` after an answer only if it ended cleanly with nothing behind it.
+    """
+
+    __slots__ = (
+        "_answer", "_ended", "_framed", "_head_bytes", "_headers", "_informational", "_interim",
+        "_parser", "_transport", "idle_since", "open", "reusable", "reused",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._answer: Answer | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._headers: dict[str, str] = {}
+        self._ended = False
+        self._framed = False
+        self._interim = False
+        self._informational = 0
+        self._head_bytes = 0
+        self.open = True
+        self.reusable = False
+        self.reused = False
+        self.idle_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def start(self, request: bytes, answer: Answer) -> None:
+        """Send `request` and report what comes back to `answer`."""
+        self._answer = answer
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers = {}
+        self._ended = False
+        self._framed = False
+        self._interim = False
+        self._informational = 0
+        self._head_bytes = 0
+        self.reusable = False
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the answer; bytes nobody asked for end the connection."""
+        answer = self._answer
+        parser = self._parser
+        if answer is None or parser is None:
+            self.close()
+            return
+        answer.touched = True
+        if not answer.head.done():
+            self._head_bytes += len(data)
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail("the engine switched protocols")
+            return
+        except httptools.HttpParserError as error:
+            if not self._ended:
+                self._fail(f"the engine's answer cannot be read: {error}")
+                return
+            self.reusable = False
+        if self._ended:
+            self._finish()
+        elif self._head_bytes > MAX_HEAD and not answer.head.done():
+            self._fail("the engine's answer has no end of its head")
+
+    # Callbacks of the parser.
+
+    def on_message_begin(self) -> None:
+        """A message starts; one behind the end makes the connection unfit for another."""
+        if self._ended:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header or a trailer."""
+        if not self._ended:
+            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """The head is there; a 1xx is not the end of it."""
+        parser, answer = self._parser, self._answer
+        if self._ended or parser is None or answer is None:
+            return
+        status = parser.get_status_code()
+        self._interim = 100 <= status < 200
+        if not self._interim:
+            headers = self._headers
+            self._framed = "content-length" in headers or "transfer-encoding" in headers
+            answer.on_head(status, headers)
+        self._headers = {}
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        if not self._ended and self._answer is not None:
+            self._answer.on_body(data)
+
+    def on_message_complete(self) -> None:
+        """The message has ended, unless it was a 1xx."""
+        if self._interim:
+            self._interim = False
+            self._informational += 1
+            if self._informational > MAX_INFORMATIONAL:
+                raise ValueError("too many interim answers")
+            return
+        if not self._ended and self._parser is not None:
+            self._ended = True
+            self.reusable = self._parser.should_keep_alive()
+
+    # Ends.
+
+    def _finish(self) -> None:
+        answer, self._answer = self._answer, None
+        self._parser = None
+        if not self.reusable:
+            self.close()
+        if answer is not None:
+            answer.on_end()
+
+    def _fail(self, reason: str) -> None:
+        answer, self._answer = self._answer, None
+        self._parser = None
+        self.close()
+        if answer is not None:
+            answer.on_failed(EngineGone(reason, untouched=not answer.touched, reused=self.reused))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The engine closed, or we did. Without length and chunks that is how a body ends."""
+        self.open = False
+        self.reusable = False
+        answer = self._answer
+        if answer is not None and error is None and answer.head.done() and not self._framed:
+            self._finish()
+            return
+        self._fail(str(error) if error is not None else "the engine closed the connection")
+
+    def close(self) -> None:
+        """Close at once: an engine stops generating when its client has gone."""
+        self.reusable = False
+        if self.open:
+            self.open = False
+            self._transport.abort()
+
+    def abandon(self) -> None:
+        """Close and report to nobody any more."""
+        self._answer = None
+        self._parser = None
+        self.close()
+
+    def pause(self) -> None:
+        """The client is slower than the engine: read nothing more for now."""
+        if self.open:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on reading."""
+        if self.open:
+            self._transport.resume_reading()

@@ -1,0 +1,75 @@
+"""Idle connections to one engine: at most 8, for 4 s (engines close theirs after about 5)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from flm.errors import EngineError
+from flm.gateway.upstream.connection import EngineConnection
+
+MAX_IDLE = 8
+IDLE_SECONDS = 4.0
+
+
+class Pool:
+    """Connections to one address."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._idle: list[EngineConnection] = []
+        self._closed = False
+
+    def reuse(self) -> EngineConnection | None:
+        """An idle connection that is still open, the freshest first."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open:
+                connection.reused = True
+                return connection
+        return None
+
+    async def connect(self, seconds: float) -> EngineConnection:
+        """A fresh connection. Raises `EngineError` 502 or 504 when there is none in `seconds`."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(seconds):
+                _, connection = await loop.create_connection(
+                    EngineConnection, self._host, self._port
+                )
+        except TimeoutError as error:
+            raise EngineError(
+                504, "engine_unreachable", "The engine did not accept a connection in time.",
+                kind="upstream_error", retry_after=5,
+            ) from error  # fmt: skip
+        except OSError as error:
+            raise EngineError(
+                502, "engine_unreachable", "The engine does not accept connections.",
+                kind="upstream_error", retry_after=5,
+            ) from error  # fmt: skip
+        return connection
+
+    def release(self, connection: EngineConnection, now: float) -> None:
+        """Keep a connection whose answer ended cleanly, or close it."""
+        if self._closed or not connection.reusable or len(self._idle) >= MAX_IDLE:
+            connection.close()
+            return
+        connection.idle_since = now
+        self._idle.append(connection)
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle for too long."""
+        kept = []
+        for connection in self._idle:
+            if connection.open and now - connection.idle_since < IDLE_SECONDS:
+                kept.append(connection)
+            else:
+                connection.close()
+        self._idle = kept
+
+    def close(self) -> None:
+        """Close what is idle, and keep nothing any more."""
+        self._closed = True
+        for connection in self._idle:
+            connection.close()
+        self._idle = []
