@@ -13,6 +13,9 @@ import msgspec
 from flm.domain.engines import Address, Engine, EngineId, EngineKind
 from flm.domain.models import GgufFile, Model
 
+NO_ANSWER = "no answer in time"
+"""The ``error`` of a probe that met silence, which a busy engine keeps as well as a dead one."""
+
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """One GET's outcome. ``status`` 0: no answer, and ``error`` says why in one sentence.
@@ -31,15 +34,26 @@ class Prober(Protocol):
     """Plain HTTP questions to engines: no redirects, no proxies, no credentials but the engine's."""
 
     async def get(
-        self, address: Address, path: str, *, key: str | None = None, seconds: float = 2.0,
+        self,
+        address: Address,
+        path: str,
+        *,
+        key: str | None = None,
+        seconds: float = 2.0,
         limit: int = 64 << 10,
     ) -> Probe:
         """GET `path`; never raises for what the network or the engine does."""
         ...
 
     async def post(
-        self, address: Address, path: str, body: bytes, *, key: str | None = None,
-        seconds: float = 5.0, limit: int = 1 << 20,
+        self,
+        address: Address,
+        path: str,
+        body: bytes,
+        *,
+        key: str | None = None,
+        seconds: float = 5.0,
+        limit: int = 1 << 20,
     ) -> Probe:
         """POST JSON; only where an engine tells facts no other way (Ollama's /api/show)."""
         ...
@@ -71,7 +85,11 @@ class EngineAdapter(Protocol):
         ...
 
     async def describe(
-        self, prober: Prober, engine: EngineId, address: Address, key: str | None,
+        self,
+        prober: Prober,
+        engine: EngineId,
+        address: Address,
+        key: str | None,
         context: Mapping[str, int],
     ) -> Sighting:
         """The engine's state, version and models.
