@@ -161,7 +161,12 @@ class Refusal(FlmError):
 
 
 class EngineError(Refusal):
-    """What an engine answered instead of a result, cleaned and with its meaning kept."""
+    """What an engine answered instead of a result, cleaned and with its meaning kept.
+
+    ``before``: events of the same piece of a stream that came before the error, for the client.
+    """
+
+    before: bytes = b""
 
 
 class StreamBroken(EngineError):

@@ -1,0 +1,89 @@
+"""Request bodies: how deep they go, and their fields one level deep."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+import msgspec
+
+from flm.errors import Refusal
+
+MAX_DEPTH = 64
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_utf8_decoder = codecs.getincrementaldecoder("utf-8")
+_PIECE = 1 << 20
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not the JSON they should be."""
+
+_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET = bytes(code for code in range(256) if code not in b'"[]{}')
+_STRING = re.compile(rb'"[^"]*"')
+
+
+def invalid_json(why: str) -> Refusal:
+    """The refusal of a body that is no JSON object: 400 `invalid_json`."""
+    return Refusal(400, "invalid_json", f"The request body is not a JSON object: {why}.")
+
+
+def decode_object(body: bytes) -> dict[str, msgspec.Raw]:
+    """The fields of the JSON object in `body`, their values untouched; of a duplicate the last.
+
+    The values share the memory of `body`. Raises `Refusal` 400 `invalid_json` when `body` is
+    empty, is no UTF-8 or no JSON, holds something else than an object, or nests deeper than 64.
+    """
+    if not body:
+        raise invalid_json("it is empty")
+    check_depth(body)
+    # msgspec checks the UTF-8 of what it decodes, not of what it leaves raw.
+    if not body.isascii():
+        _check_utf8(body)
+    try:
+        return _decode_fields(body)
+    except msgspec.ValidationError as error:
+        raise invalid_json("its outermost value is something else") from error
+    except UNREADABLE as error:
+        raise invalid_json(str(error)) from error
+
+
+def check_depth(body: bytes, limit: int = MAX_DEPTH) -> None:
+    """Raise `Refusal` 400 `invalid_json` when `body` nests deeper than `limit` levels.
+
+    Linear and without recursion; every step is one of the interpreter's own byte loops: 32 MB
+    take about 0.1 s, a chat of a few kB less than a microsecond. A body that is no JSON may pass
+    or be refused: the decoder looks at it next.
+    """
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return
+    # Escapes go in pairs, so a quote that is still there opens or closes a string.
+    outline = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_AS_SQUARE, _NO_BRACKET)
+    # Two quotes side by side never change whether what follows is inside a string.
+    outline = outline.replace(b'""', b"")
+    if b'"' in outline:
+        outline = _STRING.sub(b"", outline)
+    # Each pass takes away the innermost level of every branch.
+    for level in range(limit):
+        if len(outline) <= 2 * (limit - level):
+            return
+        outline = outline.replace(b"[]", b"")
+    if outline:
+        raise invalid_json(f"it nests deeper than {limit} levels")
+
+
+def first_byte(raw: msgspec.Raw) -> bytes:
+    """The first byte of a value, which tells its type; nothing is copied."""
+    return bytes(memoryview(raw)[:1])
+
+
+def _check_utf8(body: bytes) -> None:
+    # In pieces, so that no second copy of a large body is made.
+    decoder = _utf8_decoder()
+    view = memoryview(body)
+    try:
+        for start in range(0, len(view), _PIECE):
+            decoder.decode(view[start : start + _PIECE])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise invalid_json("it is not UTF-8") from error

@@ -1,0 +1,123 @@
+"""What the gateway asks of an engine's dialect, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from flm.dialects.openai_chat import ChatRequest
+from flm.dialects.openai_embeddings import EmbeddingsRequest
+from flm.errors import EngineError
+from flm.wire.snapshot import Target
+
+
+class Usage(NamedTuple):
+    """Tokens an engine counted; None where it said nothing."""
+
+    prompt_tokens: int | None
+    completion_tokens: int | None
+
+
+class EngineCall(msgspec.Struct, frozen=True):
+    """A POST to an engine. ``path`` comes behind the target's prefix.
+
+    ``dropped``: fields of the client's that do not reach the engine (`x-flm-dropped`).
+    """
+
+    path: str
+    body: bytes
+    dropped: tuple[str, ...] = ()
+
+
+class EngineAnswer(msgspec.Struct, frozen=True):
+    """The body of an engine's whole answer in the client's dialect."""
+
+    body: bytes
+    usage: Usage | None
+
+
+class StreamReader(Protocol):
+    """One stream of an engine as the client's dialect. Not to be used again after it raised."""
+
+    @property
+    def tail(self) -> bytes:
+        """The event with the end mark, held back here once it was seen; b"" before."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end mark was seen; bytes after it are ignored."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the engine counted, as soon as it said so."""
+        ...
+
+    @property
+    def started(self) -> bool:
+        """Whether content (text, reasoning, a tool call) has been returned by `feed`."""
+        ...
+
+    def feed(self, data: bytes) -> bytes:
+        """What the client gets now: whole events, or b"".
+
+        Raises `EngineError` when the engine reports an error in mid-stream, and `StreamBroken`
+        (which is one) when an event exceeds 1 MB or cannot be read. The exception's ``before``
+        holds the events that came before it in `data` and must reach the client first.
+        """
+        ...
+
+    def end(self) -> None:
+        """The engine's message ended. Raises `StreamBroken` unless the end mark was seen."""
+        ...
+
+
+class EngineDialectCodec(Protocol):
+    """An engine's dialect: requests into it, answers, streams and errors out of it.
+
+    Raises `Refusal` for what the engine cannot be asked, `EngineError` for what it answered.
+    """
+
+    def chat(self, request: ChatRequest, target: Target) -> EngineCall:
+        """The call for a chat completion, streamed when ``request.stream``."""
+        ...
+
+    def chat_answer(
+        self, request: ChatRequest, target: Target, body: bytes, created: int, answer_id: str
+    ) -> EngineAnswer:
+        """A whole answer (status 200). ``created`` (UTC seconds) and ``answer_id`` are used
+        where the engine gives none of its own.
+        """
+        ...
+
+    def chat_stream(
+        self, request: ChatRequest, target: Target, created: int, answer_id: str
+    ) -> StreamReader:
+        """A reader for the streamed answer (status 200)."""
+        ...
+
+    def embeddings(self, request: EmbeddingsRequest, target: Target) -> EngineCall:
+        """The call for embeddings."""
+        ...
+
+    def embeddings_answer(
+        self, request: EmbeddingsRequest, target: Target, body: bytes
+    ) -> EngineAnswer:
+        """The embeddings (status 200), in the encoding the client asked for."""
+        ...
+
+    def error(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        target: Target | None = None,
+    ) -> EngineError:
+        """What an answer that is no result means to the client. Header names in lower case.
+
+        With ``target`` the remedy can name the engine's setting.
+        """
+        ...

@@ -1,0 +1,142 @@
+"""Ollama's stream, one JSON object on each line, as OpenAI's server-sent events."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flm.dialects.codec import Usage
+from flm.dialects.engine_ollama.answer import (
+    FINGERPRINT,
+    AnsweredMessage,
+    Line,
+    Logprob,
+    ToolCall,
+    finish_reason,
+    read_line,
+    tool_calls,
+    usage_object,
+)
+from flm.dialects.openai_chat import ChatRequest
+from flm.errors import EngineError, StreamBroken
+from flm.wire.snapshot import Target
+
+MAX_LINE = 1 << 20
+END_MARK = b"data: [DONE]\n\n"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Delta(msgspec.Struct, omit_defaults=True):
+    role: str | None = None
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class OllamaStream:
+    """A `StreamReader` for `/api/chat`. Lines are cut as bytes, so no character is torn."""
+
+    def __init__(self, request: ChatRequest, target: Target, created: int, answer_id: str) -> None:
+        self.tail = b""
+        self.finished = False
+        self.usage: Usage | None = None
+        self.started = False
+        self._include_usage = request.include_usage
+        self._target = target
+        self._answer_id = answer_id
+        self._carry = bytearray()
+        self._opened = False
+        self._calls = 0
+        head = {
+            "id": answer_id,
+            "object": "chat.completion.chunk",
+            "created": created,
+            "model": request.model,
+            "system_fingerprint": FINGERPRINT,
+        }
+        # What is the same in every chunk, up to where the choices stand.
+        self._head = b"data: " + _encode(head)[:-1] + b',"choices":['
+
+    def feed(self, data: bytes) -> bytes:
+        """See `StreamReader.feed`."""
+        carry = self._carry
+        if self.finished:
+            return b""
+        if b"\n" not in data:
+            carry += data
+            self._check_size(b"")
+            return b""
+        lines = data.split(b"\n")
+        lines[0] = bytes(carry) + lines[0]
+        carry[:] = lines.pop()
+        out: list[bytes] = []
+        try:
+            for line in lines:
+                if line.strip() and self._last(read_line(line, self._target), out):
+                    carry.clear()
+                    break
+        except EngineError as error:
+            error.before = b"".join(out)
+            raise
+        whole = b"".join(out)
+        self._check_size(whole)
+        return whole
+
+    def end(self) -> None:
+        """See `StreamReader.end`."""
+        if not self.finished:
+            raise StreamBroken("The engine's stream ended before it was complete.")
+
+    def _check_size(self, before: bytes) -> None:
+        if len(self._carry) > MAX_LINE:
+            error = StreamBroken(
+                "The engine sent an event of more than 1 MB.", code="event_too_large"
+            )
+            error.before = before
+            raise error
+
+    def _last(self, line: Line, out: list[bytes]) -> bool:
+        """Add the events of `line` to `out`; whether it was the last one."""
+        if not self._opened:
+            self._opened = True
+            out.append(self._chunk(_Delta(role="assistant", content="")))
+        delta = self._delta(line.message) if line.message is not None else None
+        if delta is not None or line.logprobs:
+            self.started = self.started or delta is not None
+            out.append(self._chunk(delta or _Delta(content=""), line.logprobs))
+        if line.done:
+            self._done(line, out)
+        return line.done
+
+    def _delta(self, message: AnsweredMessage) -> _Delta | None:
+        """What the message adds; None when that is nothing."""
+        if not (message.content or message.thinking or message.tool_calls):
+            return None
+        delta = _Delta(content=message.content or None)
+        if message.thinking:
+            # Clients know the one name or the other; the text is the same.
+            delta.reasoning_content = delta.reasoning = message.thinking
+        if message.tool_calls:
+            delta.tool_calls = tool_calls(message.tool_calls, self._calls, self._answer_id)
+            self._calls += len(message.tool_calls)
+        return delta
+
+    def _done(self, line: Line, out: list[bytes]) -> None:
+        out.append(self._chunk(_Delta(), None, finish_reason(line, self._calls > 0)))
+        self.usage = line.usage
+        if self._include_usage:
+            out.append(self._head + b'],"usage":' + _encode(usage_object(line.usage)) + b"}\n\n")
+        self.finished = True
+        self.tail = END_MARK
+
+    def _chunk(
+        self, delta: _Delta, logprobs: list[Logprob] | None = None, finish: str | None = None
+    ) -> bytes:
+        said = None if logprobs is None else {"content": logprobs, "refusal": None}
+        return b'%b{"index":0,"delta":%b,"logprobs":%b,"finish_reason":%b}]}\n\n' % (
+            self._head,
+            _encode(delta),
+            _encode(said),
+            _encode(finish),
+        )

@@ -1,0 +1,137 @@
+"""Requests to an OpenAI-compatible engine, and its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from flm.dialects.body import UNREADABLE, first_byte
+from flm.dialects.codec import EngineAnswer, EngineCall, StreamReader
+from flm.dialects.embedding_values import as_base64, as_numbers
+from flm.dialects.engine_errors import bad_answer, explain
+from flm.dialects.engine_openai.stream import OpenAIStream
+from flm.dialects.engine_openai.usage import usage_in
+from flm.dialects.openai_chat import ChatRequest
+from flm.dialects.openai_embeddings import EmbeddingsRequest
+from flm.errors import EngineError
+from flm.wire.snapshot import Target
+
+Raw = msgspec.Raw
+Fields = dict[str, Raw]
+
+_encode = msgspec.json.Encoder().encode
+_decode_fields = msgspec.json.Decoder(Fields).decode
+_decode_data = msgspec.json.Decoder(list[Fields]).decode
+_TRUE = Raw(b"true")
+_NOTHING = (b"null", b"false", b'""', b"{}")
+
+
+class OpenAICodec:
+    """The dialect of `EngineDialectCodec` that needs no translation."""
+
+    def chat(self, request: ChatRequest, target: Target) -> EngineCall:
+        """The same fields, the engine's model; of a stream usage is always asked for."""
+        fields = _for_engine(request.fields, request.model, target)
+        if request.stream:
+            options = _stream_options(request.fields)
+            options["include_usage"] = _TRUE
+            fields["stream_options"] = Raw(_encode(options))
+        return EngineCall("/v1/chat/completions", _encode(fields), request.dropped)
+
+    def chat_answer(
+        self, request: ChatRequest, target: Target, body: bytes, created: int, answer_id: str
+    ) -> EngineAnswer:
+        """The engine's answer with the client's name for the model; its own id is kept."""
+        fields = _answer_fields(body, target)
+        if "choices" not in fields:
+            raise bad_answer("it holds no choices")
+        return EngineAnswer(_renamed(fields, request.model, body), usage_in(fields.get("usage")))
+
+    def chat_stream(
+        self, request: ChatRequest, target: Target, created: int, answer_id: str
+    ) -> StreamReader:
+        """The engine's events, passed on."""
+        return OpenAIStream(request.model, request.include_usage, target)
+
+    def embeddings(self, request: EmbeddingsRequest, target: Target) -> EngineCall:
+        """The same fields, the engine's model."""
+        fields = _for_engine(request.fields, request.model, target)
+        return EngineCall("/v1/embeddings", _encode(fields), request.dropped)
+
+    def embeddings_answer(
+        self, request: EmbeddingsRequest, target: Target, body: bytes
+    ) -> EngineAnswer:
+        """The engine's answer; the encoding is mended where the engine did not follow it."""
+        fields = _answer_fields(body, target)
+        data = fields.get("data")
+        if data is None:
+            raise bad_answer("it holds no data")
+        mended = _mended(data, request.encoding == "base64")
+        if mended is not None:
+            fields["data"] = mended
+            body = b""
+        return EngineAnswer(_renamed(fields, request.model, body), usage_in(fields.get("usage")))
+
+    def error(
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        target: Target | None = None,
+    ) -> EngineError:
+        """See `engine_errors`."""
+        return explain(status, headers, body, target)
+
+
+def _for_engine(fields: Fields, name: str, target: Target) -> Fields:
+    # A copy, for another target may be tried; encoding it again is what collapses duplicates.
+    fields = dict(fields)
+    if name != target.model:
+        fields["model"] = Raw(_encode(target.model))
+    return fields
+
+
+def _stream_options(fields: Fields) -> Fields:
+    """The client's own, which may hold more than OpenAI's."""
+    given = fields.get("stream_options")
+    return {} if given is None or first_byte(given) != b"{" else _decode_fields(given)
+
+
+def _answer_fields(body: bytes, target: Target) -> Fields:
+    try:
+        fields = _decode_fields(body)
+    except UNREADABLE as error:
+        raise bad_answer("it is not a JSON object") from error
+    error_field = fields.get("error")
+    if error_field is not None and bytes(error_field) not in _NOTHING:
+        raise explain(200, {}, body, target)
+    return fields
+
+
+def _renamed(fields: Fields, name: str, body: bytes) -> bytes:
+    """`fields` as JSON with the client's model name: `body` itself where that holds already."""
+    wanted = _encode(name)
+    if body and "model" in fields and bytes(fields["model"]) == wanted:
+        return body
+    fields["model"] = Raw(wanted)
+    return _encode(fields)
+
+
+def _mended(data: Raw, base64: bool) -> Raw | None:
+    """`data` in the encoding that was asked for; None when it is that already."""
+    try:
+        items = _decode_data(data)
+    except UNREADABLE as error:
+        raise bad_answer("its data is no list of embeddings") from error
+    changed = False
+    for item in items:
+        value = item.get("embedding")
+        if value is None:
+            raise bad_answer("an embedding is missing")
+        is_text = first_byte(value) == b'"'
+        if is_text != base64:
+            item["embedding"] = as_base64(value) if base64 else as_numbers(value)
+            item.pop("encoding_format", None)
+            changed = True
+    return Raw(_encode(items)) if changed else None

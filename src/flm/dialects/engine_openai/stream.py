@@ -1,0 +1,217 @@
+"""Server-sent events of an OpenAI-compatible engine, passed on.
+
+Nearly every call of `feed` is one whole event that says nothing FLM must see: it is found by
+four byte searches and returned as it came. What is looked for stands in double quotes, and
+inside a JSON string a double quote has a backslash before it: `"usage"` in the bytes is a whole
+JSON string, never part of what a model wrote. `[DONE]` can be part of it, and only sends the
+event the long way.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from flm.dialects.body import UNREADABLE
+from flm.dialects.codec import Usage
+from flm.dialects.engine_errors import explain
+from flm.dialects.engine_openai.usage import usage_in
+from flm.errors import EngineError, StreamBroken
+from flm.wire.snapshot import Target
+
+MAX_EVENT = 1 << 20
+END_MARK = b"data: [DONE]\n\n"
+
+_BLANK = (b"\n\n", b"\r\n\r\n")
+_END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
+_END_LINE = re.compile(rb"^data:[ \t]*\[DONE\][ \t]*\r?$", re.MULTILINE)
+_LINES = re.compile(rb"\r?\n")
+_MODEL = re.compile(rb'("model"\s*:\s*)("(?:[^"\\]|\\.)*")')
+_NULL_USAGE = re.compile(rb'"usage"\s*:\s*null')
+
+
+_NOTHING = msgspec.Raw(b"null")
+
+
+class _Delta(msgspec.Struct):
+    content: Any = None
+    reasoning: Any = None
+    reasoning_content: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
+    refusal: Any = None
+    audio: Any = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+
+
+class _Event(msgspec.Struct):
+    """What is read of an event; a field of another type makes the event none of ours."""
+
+    model: str | None = None
+    choices: list[_Choice] | None = None
+    usage: msgspec.Raw = _NOTHING
+    error: Any = None
+    object: Any = None
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class OpenAIStream:
+    """A `StreamReader` for the same dialect on both sides.
+
+    The model's name is exchanged in the bytes: how the engine spells `"model":"…"` is learned
+    from the first event that has it. Raises as `StreamReader.feed` says.
+    """
+
+    def __init__(self, model: str, include_usage: bool, target: Target) -> None:
+        self.tail = b""
+        self.finished = False
+        self.usage: Usage | None = None
+        self.started = False
+        self._name = model
+        self._include_usage = include_usage
+        self._target = target
+        self._carry = bytearray()
+        self._learned = False
+        self._theirs: bytes | None = None
+        self._ours = b""
+        self._plain = False
+        """Started, model learned, nothing carried, not finished: the short way is open."""
+
+    def feed(self, data: bytes) -> bytes:
+        """See `StreamReader.feed`."""
+        if (
+            self._plain
+            and data.endswith(_BLANK)
+            and b'"error"' not in data
+            and b"[DONE]" not in data
+            and (b'"usage"' not in data or _usage_is_null(data))
+        ):
+            theirs = self._theirs
+            return data if theirs is None else data.replace(theirs, self._ours)
+        return self._long_way(data)
+
+    def end(self) -> None:
+        """See `StreamReader.end`. An end mark without the blank line after it counts."""
+        if not self.finished and self._carry and _payload(bytes(self._carry)) == b"[DONE]":
+            self._finish()
+        if not self.finished:
+            raise StreamBroken("The engine's stream ended before it was complete.")
+
+    def _long_way(self, data: bytes) -> bytes:
+        if self.finished:
+            return b""
+        carry = self._carry
+        # The end of an event that `data` completes begins at most 3 bytes before `data`.
+        fresh = max(0, len(carry) - 3)
+        carry += data
+        self._plain = False
+        out = self._whole_events() if _END_OF_EVENT.search(carry, fresh) else b""
+        if len(carry) > MAX_EVENT:
+            error = StreamBroken(
+                "The engine sent an event of more than 1 MB.", code="event_too_large"
+            )
+            error.before = out
+            raise error
+        self._plain = self.started and self._learned and not carry and not self.finished
+        return out
+
+    def _whole_events(self) -> bytes:
+        """Take the whole events out of what is carried; what of them goes to the client."""
+        buffer = bytes(self._carry)
+        out: list[bytes] = []
+        start = 0
+        try:
+            for found in _END_OF_EVENT.finditer(buffer):
+                out.append(self._event(buffer[start : found.end()]))
+                start = found.end()
+                if self.finished:
+                    start = len(buffer)
+                    break
+        except EngineError as error:
+            error.before = b"".join(out)
+            raise
+        del self._carry[:start]
+        return b"".join(out)
+
+    def _event(self, event: bytes) -> bytes:
+        """What of one whole event goes to the client."""
+        if b"[DONE]" in event:
+            mark = _END_LINE.search(event)
+            if mark is not None:
+                self._finish()
+                # Some engines forget the blank line before it.
+                before = event[: mark.start()].strip()
+                return self._event(before + b"\n\n") if before else b""
+        if (
+            not self.started
+            or not self._learned
+            or b'"error"' in event
+            or (b'"usage"' in event and not _usage_is_null(event))
+        ):
+            try:
+                read = _decode_event(payload := _payload(event))
+            except UNREADABLE:
+                return self._renamed(event)  # a comment, or nothing that is FLM's to judge
+            if read.error or read.object == "error":
+                raise explain(200, {}, payload, self._target)
+            usage = usage_in(read.usage)
+            if usage is not None:
+                self.usage = usage
+                if read.choices == [] and not self._include_usage:
+                    return b""
+            self._look_at(read, event)
+        return self._renamed(event)
+
+    def _look_at(self, read: _Event, event: bytes) -> None:
+        if not self._learned and read.model is not None:
+            self._learn(event, read.model)
+        if not self.started and read.choices:
+            self.started = any(_has_content(choice.delta) for choice in read.choices)
+
+    def _learn(self, event: bytes, model: str) -> None:
+        self._learned = True
+        if model == self._name:
+            return
+        for found in _MODEL.finditer(event):
+            if msgspec.json.decode(found[2]) == model:
+                self._theirs = found[0]
+                self._ours = found[1] + _encode(self._name)
+                return
+
+    def _renamed(self, event: bytes) -> bytes:
+        return event if self._theirs is None else event.replace(self._theirs, self._ours)
+
+    def _finish(self) -> None:
+        self.finished = True
+        self.tail = END_MARK
+
+
+def _payload(event: bytes) -> bytes:
+    """The data of an event: its `data:` lines, joined as the standard says."""
+    lines = [line[5:].strip() for line in _LINES.split(event) if line.startswith(b"data:")]
+    return lines[0] if len(lines) == 1 else b"\n".join(lines)
+
+
+def _usage_is_null(data: bytes) -> bool:
+    """Whether every `"usage"` is null: some engines write that into every event."""
+    return data.count(b'"usage"') == len(_NULL_USAGE.findall(data))
+
+
+def _has_content(delta: _Delta | None) -> bool:
+    return delta is not None and bool(
+        delta.content
+        or delta.tool_calls
+        or delta.reasoning_content
+        or delta.reasoning
+        or delta.function_call
+        or delta.refusal
+        or delta.audio
+    )

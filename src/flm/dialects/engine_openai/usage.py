@@ -1,0 +1,26 @@
+"""The `usage` object of OpenAI's answers."""
+
+from __future__ import annotations
+
+import msgspec
+
+from flm.dialects.codec import Usage
+
+
+class _Counts(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Counts | None).decode
+
+
+def usage_in(raw: msgspec.Raw | None) -> Usage | None:
+    """The counts in a `usage` object; None when it is absent, null or something else."""
+    if raw is None:
+        return None
+    try:
+        counts = _decode(raw)
+    except msgspec.DecodeError:
+        return None
+    return None if counts is None else Usage(counts.prompt_tokens, counts.completion_tokens)
