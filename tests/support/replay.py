@@ -7,6 +7,8 @@ answer may be cut, delayed, or sent in pieces split at any position.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -80,7 +82,7 @@ class ReplayServer:
     """Listens on a free loopback port and answers ``routes``: (method, path without query).
 
     A path of '*' answers every path of that method. What is in no route is a 404 in JSON.
-    ``seen`` holds what arrived, ``disconnects`` is set when a client closes while it is being
+    ``seen`` holds what arrived, ``disconnected`` is set when a client leaves while it is being
     answered. Use it as a context manager.
     """
 
@@ -173,15 +175,25 @@ class ReplayServer:
             if answer.close or b"\r\nconnection: close" in _head(answer.data).lower():
                 return
 
+    def _wait(self, connection: socket.socket, event: threading.Event) -> bool:
+        """Wait for the event; False when the client leaves meanwhile."""
+        while not event.is_set() and not self._closing:
+            if _left(connection):
+                self.disconnected.set()
+                return False
+            event.wait(0.005)
+        return True
+
     def _send(self, connection: socket.socket, answer: Answer) -> bool:
         """Whether the connection may be used again."""
-        if answer.hold is not None:
-            answer.hold.wait(30)
+        if answer.hold is not None and not self._wait(connection, answer.hold):
+            return False
         whole = answer.data if answer.cut is None else answer.data[: answer.cut]
         try:
             for start, piece in _pieces(whole, answer):
-                if answer.hold_at is not None and start == answer.hold_at and answer.resume:
-                    answer.resume.wait(30)
+                waits = answer.hold_at is not None and start == answer.hold_at
+                if waits and answer.resume and not self._wait(connection, answer.resume):
+                    return False
                 connection.sendall(piece)
         except OSError:
             self.disconnected.set()
@@ -191,6 +203,15 @@ class ReplayServer:
                 socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00"
             )
         return answer.cut is None and not answer.reset
+
+
+def _left(connection: socket.socket) -> bool:
+    """Whether the client has closed or reset: looked at for 10 ms, nothing is consumed."""
+    readable, _, _ = select.select([connection], [], [], 0.01)
+    try:
+        return bool(readable) and not connection.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
 
 
 def at_every_position(data: bytes) -> Iterable[Answer]:
@@ -212,7 +233,7 @@ def split_at(answer: Answer | bytes, *positions: int) -> Answer:
 def _pieces(whole: bytes, answer: Answer) -> Iterable[tuple[int, bytes]]:
     marks = {mark for mark in (*answer.split, answer.hold_at or 0) if 0 < mark < len(whole)}
     edges = [0, *sorted(marks), len(whole)]
-    return [(start, whole[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+    return [(start, whole[start:end]) for start, end in itertools.pairwise(edges)]
 
 
 def _head(data: bytes) -> bytes:
