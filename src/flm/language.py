@@ -88,7 +88,7 @@ class Words:
     def error(self, error: FlmError) -> Phrases:
         """The error's message and remedy. A refusal quotes its client and is never formatted."""
         if isinstance(error, Refusal):
-            return Phrases(error.message, error.remedy)
+            return Phrases(self.gettext(error.message), self.gettext(error.remedy))
         values = {name: self._value(value) for name, value in error.values.items()}
         return Phrases(
             self._fill(error.template, values), self._fill(error.remedy_template, values)

@@ -14,7 +14,7 @@ import pytest
 
 from flm.cli import snippets
 
-AWKWARD = "it's a \"model\"; $(id) `id` %PATH% !x \\ 日本語/ü😀"
+AWKWARD = 'it\'s a "model"; $(id) `id` %PATH% !x \\ 日本語/ü😀'
 
 
 class Echo(BaseHTTPRequestHandler):

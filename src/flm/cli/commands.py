@@ -159,7 +159,13 @@ class Group(Command, click.Group):
     """A group of commands, listed in the order they were written."""
 
     def __init__(self, name: str, *, lazy: Mapping[str, Lazy] | None = None, **more: Any) -> None:
-        super().__init__(name, no_args_is_help=False, **more)
+        super().__init__(
+            name,
+            callback=click.pass_context(_alone),
+            invoke_without_command=True,
+            subcommand_metavar="COMMAND [ARGS]...",
+            **more,
+        )
         self._lazy = dict(lazy or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -197,12 +203,11 @@ class Group(Command, click.Group):
             )
         Command.format_options(self, ctx, formatter)
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """A group alone shows its help."""
-        if not args and not ctx.resilient_parsing:
-            session_of(ctx).write(self.get_help(ctx))
-            ctx.exit(0)
-        return super().parse_args(ctx, args)
+
+def _alone(ctx: click.Context) -> None:
+    """A group without a command shows its help."""
+    if ctx.invoked_subcommand is None:
+        session_of(ctx).write(ctx.get_help())
 
 
 def command(name: str, *, help: str) -> Callable[[_Function], Command]:

@@ -72,6 +72,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         write("\n".join(terminal.columns([headings, *safe])))
 
 
+def facts(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and values under each other on stdout."""
+    write("\n".join(terminal.columns((name, terminal.visible(value)) for name, value in rows)))
+
+
 def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from flm.cli import output
 from flm.cli.clicktext import teach_click
 from flm.language import Language, Words, load
+from flm.ports.clock import Clock, SystemClock
 
 Format = Literal["text", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -16,7 +17,14 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 class Session:
     """What the options that every command has decided, and how this invocation speaks."""
 
-    def __init__(self, environ: Mapping[str, str], words: Words, form: Format = "text") -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        words: Words,
+        form: Format = "text",
+        clock: Clock | None = None,
+    ) -> None:
+        self.clock = clock or SystemClock()
         self.environ = environ
         self.words = words
         self.form: Format = form

@@ -1,0 +1,164 @@
+"""`flm api-keys`: who may use the API. A key is shown in clear exactly once, when it is made."""
+
+from __future__ import annotations
+
+import click
+
+from flm.cli import documents, output, phrases
+from flm.cli.commands import Group, add_to, command, option, pass_session
+from flm.cli.session import Session
+from flm.cli.when import local
+from flm.domain.keys import ApiKey, has_form, id_of
+from flm.errors import N_, InvalidValue
+
+api_keys = Group(
+    "api-keys",
+    help=N_(
+        "Keys: who may use the API.\n\n"
+        "A key is shown when it is made and never again: FLM keeps only a keyed hash of it."
+    ),
+)
+
+
+@command("create", help=N_("Make a key and show it, this once."))
+@option("--label", required=True, metavar="TEXT", help=N_("What the key is for: laptop, phone …"))
+@option(
+    "--expires",
+    metavar="WHEN",
+    help=N_("When it ends: 30d, 12h, 2030-12-31; without it, or with never, it does not."),
+)
+@pass_session
+def create(session: Session, label: str, expires: str | None) -> None:
+    """Make a key."""
+    from flm.services.keys import parse_expiry
+
+    with session.services() as services:
+        ends = None if expires is None else parse_expiry(expires, session.clock.now())
+        key, clear = services.keys.create(label, ends)
+    _show_once(session, key, clear)
+
+
+@command("list", help=N_("List the keys."))
+@pass_session
+def list_(session: Session) -> None:
+    """List the keys."""
+    with session.services() as services:
+        keys = services.keys.all()
+    now = session.clock.now()
+    if session.json:
+        session.document({"keys": [documents.key(key, now) for key in keys]})
+    elif not keys:
+        session.say(N_("There is no key yet. `flm api-keys create --label NAME` makes one."))
+    else:
+        session.table(
+            (N_("Key"), N_("Label"), N_("State"), N_("Made"), N_("Ends"), N_("Last characters")),
+            [
+                (
+                    key.id,
+                    key.label,
+                    phrases.key_state(session.words, key, now),
+                    local(key.created_at),
+                    local(_end(key)),
+                    key.last4,
+                )
+                for key in keys
+            ],
+        )
+
+
+@command("show", help=N_("Show what is known of a key."))
+@click.argument("key")
+@pass_session
+def show(session: Session, key: str) -> None:
+    """Show one key."""
+    with session.services() as services:
+        found = services.keys.get(_id(key))
+    _describe(session, found)
+
+
+@command("revoke", help=N_("Revoke a key; when this returns, every gateway refuses it."))
+@click.argument("key")
+@pass_session
+def revoke(session: Session, key: str) -> None:
+    """Revoke a key."""
+    with session.services() as services:
+        revoked = services.keys.revoke(_id(key))
+    if session.json:
+        session.document(documents.key(revoked, session.clock.now()))
+    else:
+        session.say(N_("The key {key} is revoked."), key=revoked.id)
+
+
+@command("rotate", help=N_("Make a new key in place of an old one, and show it, this once."))
+@click.argument("key")
+@option(
+    "--grace",
+    default="0",
+    metavar="SPAN",
+    help=N_("How long the old key goes on: 24h, 7d; without it, it ends now."),
+)
+@pass_session
+def rotate(session: Session, key: str, grace: str) -> None:
+    """Put a new key in place of an old one."""
+    seconds = _seconds(grace)
+    with session.services() as services:
+        new, clear = services.keys.rotate(_id(key), seconds)
+    _show_once(session, new, clear)
+
+
+add_to(api_keys, create, list_, show, revoke, rotate)
+
+
+def _show_once(session: Session, key: ApiKey, clear: str) -> None:
+    """The key alone on stdout, so that a script can take it; what to know of it on stderr."""
+    if session.json:
+        session.document({"api_key": clear, **documents.key(key, session.clock.now())})
+        return
+    session.note(
+        N_("The key {key} ({label}). It is shown this once; keep it where secrets are kept:"),
+        key=key.id,
+        label=key.label,
+    )
+    session.write(clear)
+
+
+def _describe(session: Session, key: ApiKey) -> None:
+    now = session.clock.now()
+    if session.json:
+        session.document(documents.key(key, now))
+        return
+    rows = [
+        (N_("Key"), key.id),
+        (N_("Label"), key.label),
+        (N_("State"), phrases.key_state(session.words, key, now)),
+        (N_("Made"), local(key.created_at)),
+        (N_("Ends"), local(_end(key))),
+        (N_("Last characters"), key.last4),
+    ]
+    if key.rotated_to is not None:
+        rows.append((N_("Replaced by"), key.rotated_to))
+    output.facts([(session.words(name), value) for name, value in rows])
+
+
+def _end(key: ApiKey) -> float | None:
+    """When it stops, or stopped, being accepted."""
+    ends = [moment for moment in (key.expires_at, key.revoked_at) if moment is not None]
+    return min(ends, default=None)
+
+
+def _id(text: str) -> str:
+    """A key's id, also when somebody gave the whole key: the error must not repeat it."""
+    return id_of(text.encode()) if has_form(text.encode()) else text
+
+
+def _seconds(text: str) -> float:
+    from flm.services.times import span
+
+    seconds = 0.0 if text.strip() == "0" else span(text)
+    if seconds is None:
+        raise InvalidValue(
+            N_("{text!r} is no time span."),
+            remedy=N_("Write a number and s, m, h, d or w, for example 24h."),
+            text=text,
+        )
+    return seconds

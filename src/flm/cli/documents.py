@@ -1,0 +1,153 @@
+"""FLM's things as the JSON that `--format json` promises: names and codes never translated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flm.cli.when import iso
+from flm.domain.engines import (
+    ApiError,
+    Degraded,
+    Engine,
+    EngineDefinition,
+    Healthy,
+    NetworkError,
+    state_name,
+)
+from flm.domain.keys import ApiKey
+from flm.domain.models import GgufFile, Model
+from flm.domain.records import RequestRecord
+from flm.wire.control import Handle, Status
+
+Document = dict[str, Any]
+
+
+def engine(seen: Engine) -> Document:
+    """An engine as last seen; fields its state does not have are null."""
+    state = seen.state
+    return {
+        "id": seen.id,
+        "kind": seen.kind,
+        "url": seen.address.url if seen.address is not None else None,
+        "source": seen.source,
+        "state": state_name(state),
+        "latency_ms": state.latency_ms if isinstance(state, Healthy | Degraded) else None,
+        "reason": state.reason if isinstance(state, Degraded | NetworkError | ApiError) else None,
+        "consecutive_failures": (
+            state.consecutive_failures if isinstance(state, NetworkError) else None
+        ),
+        "version": seen.version,
+        "detail": seen.detail,
+        "checked_at": iso(seen.checked_at) if seen.checked_at else None,
+    }
+
+
+def definition(added: EngineDefinition) -> Document:
+    """An engine the user added; its key is never shown."""
+    return {
+        "id": added.id,
+        "kind": added.kind,
+        "url": added.address.url,
+        "has_key": added.sealed_key is not None,
+    }
+
+
+def model(found: Model) -> Document:
+    """A model on one engine; `context_length` is the effective one."""
+    return {
+        "id": found.name,
+        "engine": found.engine,
+        "target": found.target,
+        "capabilities": list(found.capabilities),
+        "context_length": found.context_length,
+        "trained_context": found.trained_context,
+        "size_bytes": found.size_bytes,
+        "quantization": found.quantization,
+        "family": found.family,
+        "loaded": found.loaded,
+        "demo": found.demo,
+    }
+
+
+def gguf(file: GgufFile) -> Document:
+    """A file of the embedded engine."""
+    return {
+        "name": file.name,
+        "path": file.path,
+        "added_at": iso(file.added_at),
+        "demo": file.demo,
+    }
+
+
+def key(stored: ApiKey, now: float) -> Document:
+    """A key without its secret."""
+    return {
+        "id": stored.id,
+        "label": stored.label,
+        "state": stored.state(now),
+        "last4": stored.last4,
+        "created_at": iso(stored.created_at),
+        "expires_at": iso(stored.expires_at),
+        "revoked_at": iso(stored.revoked_at),
+        "rotated_to": stored.rotated_to,
+    }
+
+
+def record(served: RequestRecord) -> Document:
+    """One request that was served or refused; `error` null when it went well."""
+    return {
+        "time": iso(served.time),
+        "request_id": served.id,
+        "key_id": served.key_id or None,
+        "model": served.model or None,
+        "engine": served.engine or None,
+        "route": served.route,
+        "status": served.status,
+        "error": served.error or None,
+        "latency_ms": round(served.latency_ms, 3),
+        "first_token_ms": _rounded(served.first_token_ms),
+        "tokens_in": served.tokens_in,
+        "tokens_out": served.tokens_out,
+        "client": served.client,
+        "streamed": served.streamed,
+    }
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)
+
+
+def handle(listener: Handle) -> Document:
+    """A listener."""
+    return {
+        "handle": listener.name,
+        "host": listener.host,
+        "port": listener.port,
+        "base_url": listener.base_url,
+    }
+
+
+def status(told: Status) -> Document:
+    """What runs, as the controller told it."""
+    gateway = told.gateway
+    return {
+        "running": True,
+        "state": told.state,
+        "pid": told.pid,
+        "version": told.version,
+        "started_at": iso(told.started_at),
+        "foreground": told.foreground,
+        "demo": told.demo,
+        "handles": [handle(each) for each in told.handles],
+        "gateway": {
+            "pid": gateway.pid,
+            "ready": gateway.ready,
+            "restarts": gateway.restarts,
+            "connections": gateway.connections,
+            "in_flight": gateway.in_flight,
+            "served": gateway.served,
+            "unrecorded": gateway.unrecorded,
+        },
+        "engines": [engine(each) for each in told.engines],
+        "models": [model(each) for each in told.models],
+    }

@@ -1,0 +1,112 @@
+"""What `flm up` says when requests are answered: where, with which key, what, and how to stop."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flm.cli import phrases, snippets, terminal
+from flm.domain.engines import Engine, serves
+from flm.domain.models import Model
+from flm.errors import N_
+from flm.language import Words
+
+
+class Shell(NamedTuple):
+    """Where lines will be pasted: the quoting, and a Python to call there."""
+
+    windows: bool
+    interpreter: str
+
+
+class Serving(NamedTuple):
+    """What is served. ``api_key`` is None when no key was made now."""
+
+    base_url: str
+    api_key: str | None
+    engines: Sequence[Engine]
+    models: Sequence[Model]
+    demo: bool
+
+
+def shell(platform: str, executable: str, python3: str | None) -> Shell:
+    """The shell people paste into; the Python is one that is there for sure."""
+    if platform == "win32":
+        return Shell(True, f'& "{executable}"')
+    return Shell(False, "python3" if python3 else shlex.quote(executable))
+
+
+def text(words: Words, serving: Serving, target: Shell) -> str:
+    """The whole page, from the address to how to stop."""
+    parts = [words(N_("FLM serves {url}"), url=serving.base_url)]
+    parts.append(_key(words, serving.api_key, target))
+    parts.append(_found(words, serving.engines, serving.models))
+    if serving.demo:
+        parts.append(
+            words(
+                N_("The words of flm-demo are gibberish, its weights are random; the path they "
+                   "take is the real one.")
+            )
+        )  # fmt: skip
+    parts.append(_lines(words, serving, target))
+    return "\n\n".join(parts)
+
+
+def _key(words: Words, key: str | None, target: Shell) -> str:
+    if key is not None:
+        return words(N_("Key, shown this once; keep it where secrets are kept:")) + f"\n  {key}"
+    placeholder = snippets.set_variable("flm_…", windows=target.windows)
+    return words(
+        N_("The key was shown when it was made. The lines below take it from {variable}:\n"
+           "  {line}\n"
+           "`flm up --new-key` or `flm api-keys create --label NAME` makes a new one."),
+        variable=f"${snippets.VARIABLE}" if not target.windows else f"$env:{snippets.VARIABLE}",
+        line=placeholder,
+    )  # fmt: skip
+
+
+def _found(words: Words, engines: Sequence[Engine], models: Sequence[Model]) -> str:
+    lines = [words(N_("Engines:"))]
+    rows = [phrases.engine_row(words, engine) for engine in engines]
+    lines += [f"  {terminal.visible(line)}" for line in terminal.columns(rows)] if rows else []
+    if not any(serves(engine.state) for engine in engines):
+        lines.append("  " + words(N_("none that serves now")))
+    lines.append(words(N_("Models:")))
+    names = list(dict.fromkeys(model.name for model in models))
+    if names:
+        lines.append(f"  {phrases.listed(names)}")
+    else:
+        lines.append(
+            "  "
+            + words(
+                N_("none yet. `flm models add FILE.gguf` adds a file, `flm engines add` an engine; "
+                   "an engine that is started is found by itself.")
+            )
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+def _lines(words: Words, serving: Serving, target: Shell) -> str:
+    request = _request(serving.models)
+    key = serving.api_key
+    curl = snippets.curl(serving.base_url, key, request, windows=target.windows)
+    python = snippets.python(serving.base_url, key, request, interpreter=target.interpreter)
+    return "\n".join(
+        (
+            words(N_("Try it in another terminal:")),
+            f"  {curl}",
+            words(N_("or with Python:")),
+            f"  {python}",
+        )
+    )
+
+
+def _request(models: Sequence[Model]) -> snippets.Request:
+    """Ask a model that chats; else one that embeds; else only which models there are."""
+    chats = [model for model in models if "chat" in model.capabilities or not model.capabilities]
+    if chats:
+        return snippets.first_request(chats[0].name)
+    if models:
+        return snippets.first_request(models[0].name, embeddings=True)
+    return snippets.first_request(None)
