@@ -25,13 +25,18 @@ def moment(text: str, *, end_of_day: bool = False) -> float | None:
     """
     text = text.strip()
     try:
-        day = date.fromisoformat(text)
-        start = datetime.combine(day, time.min, UTC)
-        return (start + timedelta(days=1 if end_of_day else 0)).timestamp()
-    except (ValueError, OverflowError):
-        pass
-    try:
+        if _is_date(text):
+            start = datetime.combine(date.fromisoformat(text), time.min, UTC)
+            return (start + timedelta(days=1 if end_of_day else 0)).timestamp()
         at = datetime.fromisoformat(text)
         return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
