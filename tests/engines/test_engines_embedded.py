@@ -29,7 +29,7 @@ from flm.engines.embedded.process import EmbeddedLauncher, EmbeddedServer
 from flm.engines.prober import HttpProber
 from flm.errors import EngineError, InvalidValue
 from flm.ports.clock import SystemClock
-from flm.ports.processes import current
+from flm.ports.processes import Child, current
 from support.gguf_models import pieces_of, write_demo, write_scripted
 
 pytestmark = pytest.mark.needs_embedded
@@ -336,8 +336,11 @@ def test_a_child_never_survives_its_parent(tmp_path: Path) -> None:
         "asyncio.run(main())\n"
     )
     parent = subprocess.run(
-        [sys.executable, "-P", "-c", code, str(tmp_path)], capture_output=True, timeout=60, check=False
-    )  # fmt: skip
+        [sys.executable, "-P", "-c", code, str(tmp_path)],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
     pid = int(parent.stdout)
     assert parent.returncode == -9
     _, alive = psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], 5)

@@ -17,7 +17,7 @@ ON_CPU = N_(
 ON_CPU_MAC = N_("runs on the CPU; on Apple silicon the same wheel uses the GPU")
 UNKNOWN = N_("could not say what it runs on")
 
-_SECONDS = 10.0
+_SECONDS = 5.0
 
 
 class Device(msgspec.Struct, frozen=True):

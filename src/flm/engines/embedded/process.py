@@ -83,7 +83,7 @@ class EmbeddedLauncher:
         return None if importlib.util.find_spec("xllamacpp") is not None else MISSING
 
     def device(self) -> str:
-        """CPU or GPU, and how to get the other wheel. Asks a child once: up to 10 s, blocking."""
+        """CPU or GPU, and how to get the other wheel. Asks a child once: up to 5 s, blocking."""
         if self._device is None:
             self._device = MISSING if self.missing() else device_sentence(self._executable)
         return self._device
@@ -178,6 +178,7 @@ class _Log:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._start = path.stat().st_size
         except OSError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 
@@ -55,7 +56,7 @@ class Identity(msgspec.Struct):
 def candidates(environment: Mapping[str, str]) -> tuple[Address, ...]:
     """The port in `LLAMA_CPP_PORT`, then 8080 and 9931, each on both loopback addresses."""
     told = environment.get("LLAMA_CPP_PORT", "").strip()
-    own = (int(told),) if told.isascii() and told.isdigit() and 0 < int(told) <= 65_535 else ()
+    own = (int(told),) if re.fullmatch("[0-9]{1,5}", told) and 0 < int(told) <= 65_535 else ()
     ports = dict.fromkeys((*own, *PORTS))
     return tuple(Address(host, port) for port in ports for host in LOOPBACK)
 

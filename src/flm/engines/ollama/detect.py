@@ -22,6 +22,12 @@ LOOPBACK = ("127.0.0.1", "::1")
 EMULATED_VERSIONS = frozenset({"0.7.0", "0.1.0", "1.0.0"})
 """What KoboldCpp, Docker Model Runner and FastFlowLM answer to `/api/version`."""
 
+_PLACES: Mapping[str, tuple[str, ...]] = {
+    "darwin": ("/Applications/Ollama.app/Contents/Resources/ollama",),
+    "linux": ("/usr/local/bin/ollama", "/usr/bin/ollama"),
+    "win32": ("~/AppData/Local/Programs/Ollama/ollama.exe",),
+}
+
 _GREETING = b"Ollama is running"
 _SEMVER = re.compile(r"\d+\.\d+\.\d+\b")
 
@@ -74,8 +80,8 @@ def _split(place: str, default: int) -> tuple[str, int]:
     if _is_ip(bare) or ":" not in place:
         return bare, default
     host, _, port = place.rpartition(":")
-    number = int(port) if port.isascii() and port.isdigit() and int(port) <= 65_535 else default
-    return host.strip("[]"), number or default
+    number = int(port) if re.fullmatch("[0-9]{1,5}", port) else default
+    return host.strip("[]"), number if 0 < number <= 65_535 else default
 
 
 def _local(host: str) -> tuple[str, ...]:
@@ -118,12 +124,5 @@ def installed() -> str | None:
     found = shutil.which("ollama")
     if found is not None:
         return found
-    return next((str(path) for path in _places() if path.is_file()), None)
-
-
-def _places() -> tuple[Path, ...]:
-    if sys.platform == "darwin":
-        return (Path("/Applications/Ollama.app/Contents/Resources/ollama"),)
-    if sys.platform == "win32":
-        return (Path.home() / "AppData/Local/Programs/Ollama/ollama.exe",)
-    return (Path("/usr/local/bin/ollama"), Path("/usr/bin/ollama"))
+    places = (Path(place).expanduser() for place in _PLACES.get(sys.platform, ()))
+    return next((str(place) for place in places if place.is_file()), None)
