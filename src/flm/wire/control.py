@@ -104,3 +104,7 @@ class Failure(msgspec.Struct, frozen=True):
     remedy_template: str = ""
     values: dict[str, str] = {}
     exit_code: int = 2
+
+
+class Done(msgspec.Struct, frozen=True):
+    """Answers a verb that tells nothing but that it was done."""

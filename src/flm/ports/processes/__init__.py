@@ -131,10 +131,6 @@ class Processes(Protocol):
         """Whether the peer of a control connection is this user (Windows: the token tells)."""
         ...
 
-    def owner(self, path: Path) -> str | None:
-        """The name of the user `path` belongs to when that is another one, else None."""
-        ...
-
     def process_name(self, pid: int) -> str | None:
         """A process's name, None when it cannot be known."""
         ...

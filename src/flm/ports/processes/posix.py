@@ -182,18 +182,6 @@ class PosixProcesses:
         """Whether the peer of a control connection is this user."""
         return _peer_uid(connection) == os.geteuid()
 
-    def owner(self, path: Path) -> str | None:
-        """The name of the user that `path` belongs to when that is another one, else None."""
-        import pwd
-
-        uid = path.stat().st_uid
-        if uid == os.geteuid():
-            return None
-        try:
-            return pwd.getpwuid(uid).pw_name
-        except KeyError:
-            return f"#{uid}"
-
     def process_name(self, pid: int) -> str | None:
         """A process's name, None when it cannot be known."""
         from flm.ports.processes import holders

@@ -272,11 +272,6 @@ class WindowsProcesses:
         del connection
         return True
 
-    def owner(self, path: Path) -> str | None:
-        """None: the directory's access list decides on Windows."""
-        del path
-        return None
-
     def process_name(self, pid: int) -> str | None:
         """A process's name, None when it cannot be known."""
         from flm.ports.processes import holders

@@ -1,0 +1,202 @@
+"""The snapshot compiler: what is stored and what was seen, as the gateway judges by it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from flm.domain.engines import EMBEDDED, Engine, EngineId, EngineKind, serves
+from flm.domain.keys import OWNER_ID, OWNER_LOOKUP_ID, ApiKey
+from flm.domain.models import Capability, Model, ModelState
+from flm.domain.policy import Policy
+from flm.ports.engines import Sighting
+from flm.wire.channel import Delta
+from flm.wire.snapshot import (
+    EngineDialect,
+    KeyEntry,
+    Keys,
+    ModelEntry,
+    Routes,
+    Rules,
+    Snapshot,
+    Target,
+)
+
+_BEST_FIRST: tuple[ModelState, ...] = ("ready", "sleeping", "unavailable")
+
+
+class Running(msgspec.Struct, frozen=True):
+    """Where a loaded model of the embedded engine answers, and the key it demands."""
+
+    host: str
+    port: int
+    key: str
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a snapshot is made from.
+
+    ``engine_keys`` are the engines' own keys in clear; ``embedded`` are the models of the
+    embedded engine, of which those in ``running`` (by name) are loaded; ``contexts`` holds the
+    context lengths the user set: engine → model ('' for all of them) → tokens.
+    """
+
+    config_revision: int
+    security_revision: int
+    pepper: bytes
+    keys: Sequence[ApiKey]
+    owner_digest: bytes
+    policy: Policy
+    sightings: Sequence[Sighting]
+    engine_keys: Mapping[str, str]
+    embedded: Sequence[Model]
+    running: Mapping[str, Running]
+    dialects: Mapping[EngineKind, EngineDialect]
+    contexts: Mapping[str, Mapping[str, int]]
+    rules: Rules
+
+
+def compile_snapshot(sources: Sources, now: float) -> Snapshot:
+    """The snapshot at `now` (UTC seconds). Its routes' revision is 0: see `renumbered`."""
+    return Snapshot(
+        keys=Keys(
+            revision=sources.security_revision,
+            pepper=sources.pepper,
+            entries=_entries(sources.keys, sources.owner_digest, now),
+        ),
+        routes=_routes(sources),
+        rules=msgspec.structs.replace(
+            sources.rules, revision=sources.config_revision, policy=sources.policy
+        ),
+    )
+
+
+def _entries(keys: Iterable[ApiKey], owner: bytes, now: float) -> dict[str, KeyEntry]:
+    """The usable keys. One that is to be revoked later (a rotation's grace) ends then."""
+    entries = {
+        str(key.id): KeyEntry(str(key.id), key.digest, _end(key))
+        for key in keys
+        if key.state(now) == "active"
+    }
+    entries[OWNER_LOOKUP_ID] = KeyEntry(OWNER_ID, owner)
+    return entries
+
+
+def _end(key: ApiKey) -> float | None:
+    ends = [end for end in (key.expires_at, key.revoked_at) if end is not None]
+    return min(ends, default=None)
+
+
+def _routes(sources: Sources) -> Routes:
+    targets: dict[str, Target] = {}
+    homes: dict[str, list[tuple[ModelState, Model]]] = {}
+    for sighting in sources.sightings:
+        if sighting.engine.kind == "embedded":
+            continue
+        up = serves(sighting.engine.state) and sighting.engine.address is not None
+        for model in sighting.models:
+            if up:
+                targets[model.target] = _target(sighting.engine, model, sources)
+            homes.setdefault(model.name, []).append(("ready" if up else "unavailable", model))
+    for model in sources.embedded:
+        server = sources.running.get(model.name)
+        targets[model.target] = _embedded_target(model, server)
+        homes.setdefault(model.name, []).append(("ready" if server else "sleeping", model))
+    return Routes(
+        revision=0,
+        models={name: _entry(name, found) for name, found in sorted(homes.items())},
+        targets=targets,
+    )
+
+
+def _target(engine: Engine, model: Model, sources: Sources) -> Target:
+    address = engine.address
+    assert address is not None, "only engines that answer have targets"
+    key = sources.engine_keys.get(engine.id)
+    return Target(
+        id=model.target,
+        engine=engine.id,
+        model=model.engine_name or model.name,
+        dialect=sources.dialects[engine.kind],
+        host=address.host,
+        port=address.port,
+        prefix=address.prefix,
+        authorization=None if key is None else f"Bearer {key}",
+        num_ctx=num_ctx(sources.contexts, engine.id, model.name)
+        if engine.kind == "ollama"
+        else None,
+        capabilities=model.capabilities,
+    )
+
+
+def num_ctx(contexts: Mapping[str, Mapping[str, int]], engine: EngineId, model: str) -> int | None:
+    """The context length the user set for this model, else for its engine, else None."""
+    wanted = contexts.get(engine, {})
+    return wanted.get(model, wanted.get(""))
+
+
+def _embedded_target(model: Model, server: Running | None) -> Target:
+    asleep = Target(
+        id=model.target,
+        engine=EMBEDDED,
+        model=model.engine_name or model.name,
+        dialect="openai",
+        capabilities=model.capabilities,
+    )
+    if server is None:
+        return asleep
+    return msgspec.structs.replace(
+        asleep, host=server.host, port=server.port, authorization=f"Bearer {server.key}"
+    )
+
+
+def _entry(name: str, found: Sequence[tuple[ModelState, Model]]) -> ModelEntry:
+    """One name with all its homes: the best first, facts that hold for every one of them."""
+    ordered = sorted(found, key=lambda home: _BEST_FIRST.index(home[0]))
+    usable = [model for state, model in ordered if state != "unavailable"]
+    known = usable or [model for _, model in ordered]
+    contexts = [model.context_length for model in known if model.context_length is not None]
+    capabilities: dict[Capability, None] = {}
+    for model in known:
+        capabilities.update(dict.fromkeys(model.capabilities))
+    return ModelEntry(
+        name=name,
+        targets=tuple(dict.fromkeys(model.target for model in usable)),
+        engines=tuple(dict.fromkeys(model.engine for _, model in ordered)),
+        state=ordered[0][0],
+        created=max(model.created for model in known),
+        context_length=min(contexts, default=None),
+        capabilities=tuple(capabilities),
+    )
+
+
+def renumbered(snapshot: Snapshot, before: Snapshot | None) -> Snapshot:
+    """`snapshot` with its routes' revision: the one `before` if they are equal, else the next."""
+    if before is None:
+        return msgspec.structs.replace(
+            snapshot, routes=msgspec.structs.replace(snapshot.routes, revision=1)
+        )
+    revision = before.routes.revision
+    same = msgspec.structs.replace(snapshot.routes, revision=revision)
+    if same != before.routes:
+        same = msgspec.structs.replace(same, revision=revision + 1)
+    return msgspec.structs.replace(snapshot, routes=same)
+
+
+def difference(seq: int, before: Snapshot, after: Snapshot, now: float) -> Delta | None:
+    """What a gateway that has `before` must be told to have `after`; None: nothing.
+
+    Keys that are gone without having expired by `now` were revoked: their responses are cut.
+    """
+    keys = after.keys if after.keys != before.keys else None
+    routes = after.routes if after.routes != before.routes else None
+    rules = after.rules if after.rules != before.rules else None
+    if keys is None and routes is None and rules is None:
+        return None
+    revoked = tuple(
+        entry.id
+        for key, entry in before.keys.entries.items()
+        if key not in after.keys.entries and (entry.expires_at is None or entry.expires_at > now)
+    )
+    return Delta(seq=seq, keys=keys, routes=routes, rules=rules, revoked=revoked)

@@ -1,0 +1,217 @@
+"""Brings together what is stored, seen and loaded, and publishes the snapshot made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from flm.control.compiler import Running, Sources, compile_snapshot
+from flm.control.supervisor import Supervisor
+from flm.domain.engines import EMBEDDED, Engine, EngineDefinition, EngineKind, serves
+from flm.domain.models import GgufFile, Model
+from flm.errors import FlmError
+from flm.ports.clock import Clock
+from flm.ports.engines import ModelLauncher, Sighting
+from flm.ports.repositories import Everything, Store
+from flm.settings import Settings
+from flm.wire.snapshot import EngineDialect, Rules, Snapshot
+
+logger = logging.getLogger("flm.control.publisher")
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What one look into the store gave: the engines' own keys are in clear."""
+
+    everything: Everything
+    settings: Settings
+    engine_keys: dict[str, str]
+    embedded: tuple[Model, ...]
+
+
+class Identity(NamedTuple):
+    """What keys are hashed under, and the owner key's hash."""
+
+    pepper: bytes
+    owner_digest: bytes
+
+
+class StoreReader:
+    """Reads the store for the publisher. Synchronous: store thread.
+
+    ``settings`` makes typed settings of the stored ones; ``key_of`` opens an engine's own key;
+    without ``demo`` the demo model is not offered, though it was once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        launcher: ModelLauncher,
+        settings: Callable[[Mapping[str, str]], Settings],
+        key_of: Callable[[EngineDefinition], str | None],
+        demo: bool = False,
+    ) -> None:
+        self._store = store
+        self._launcher = launcher
+        self._settings = settings
+        self._key_of = key_of
+        self._demo = demo
+        self._inspected: dict[GgufFile, Model] = {}
+
+    def read(self) -> Read:
+        """Everything, with what must be opened or looked up for it.
+
+        Raises `StoreError`, and `InvalidValue` for settings that do not compile.
+        """
+        everything = self._store.everything()
+        files = [file for file in everything.files if self._demo or not file.demo]
+        everything = everything._replace(files=files)
+        settings = self._settings(everything.settings)
+        keys = {each.id: self._key_of(each) for each in everything.definitions}
+        return Read(
+            everything,
+            settings,
+            {engine: key for engine, key in keys.items() if key is not None},
+            self._models(everything.files, settings.num_ctx(EMBEDDED)),
+        )
+
+    def _models(self, files: Sequence[GgufFile], contexts: Mapping[str, int]) -> tuple[Model, ...]:
+        """The files as models; one that cannot be read now is not offered."""
+        if self._launcher.missing() is not None:
+            return ()
+        known: dict[GgufFile, Model] = {}
+        for file in files:
+            try:
+                known[file] = self._inspected.get(file) or self._launcher.inspect(file.path)
+            except (FlmError, OSError) as error:
+                logger.warning("%s cannot be served: %s", file.path, error)
+        self._inspected = known
+        return tuple(_named(file, model, contexts) for file, model in known.items())
+
+
+def _named(file: GgufFile, model: Model, contexts: Mapping[str, int]) -> Model:
+    wanted = contexts.get(file.name, contexts.get("", 0))
+    bound = min(wanted, model.trained_context or wanted) if wanted else model.context_length
+    return msgspec.structs.replace(
+        model,
+        name=file.name,
+        created=int(file.added_at),
+        demo=file.demo,
+        context_length=bound,
+        loaded=False,
+        engine_name=None,
+    )
+
+
+class Publisher:
+    """What was read, seen and loaded last, and the one place where it becomes a snapshot.
+
+    ``running`` tells which embedded models are loaded; it is asked for each snapshot.
+    """
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        clock: Clock,
+        dialects: Mapping[EngineKind, EngineDialect],
+        running: Callable[[], Mapping[str, Running]],
+        identity: Identity,
+        read: Read,
+    ) -> None:
+        self._supervisor = supervisor
+        self._clock = clock
+        self._dialects = dialects
+        self._running = running
+        self._identity = identity
+        self._order = asyncio.Lock()
+        self._sightings: tuple[Sighting, ...] = ()
+        self.read = read
+
+    def take(self, read: Read) -> None:
+        """Take what was read, unless it is older than what is known: looks may overtake."""
+        if _newer(read.everything, self.read.everything):
+            self.read = read
+
+    def see(self, sightings: Sequence[Sighting]) -> None:
+        """Take what detection found, in place of what it found before."""
+        self._sightings = tuple(sightings)
+
+    async def publish(self) -> None:
+        """Publish what is known now; returns when it is in force."""
+        async with self._order:
+            await self._supervisor.publish(self._compiled())
+
+    def _compiled(self) -> Snapshot:
+        read = self.read
+        now = self._clock.now()
+        return compile_snapshot(
+            Sources(
+                config_revision=read.everything.revisions.config,
+                security_revision=read.everything.revisions.security,
+                pepper=self._identity.pepper,
+                keys=read.everything.keys,
+                owner_digest=self._identity.owner_digest,
+                policy=read.everything.policy,
+                sightings=self._fresh(now),
+                engine_keys=read.engine_keys,
+                embedded=read.embedded,
+                running=self._running(),
+                dialects=self._dialects,
+                contexts=read.settings.contexts,
+                rules=rules(read.settings),
+            ),
+            now,
+        )
+
+    def _fresh(self, now: float) -> tuple[Sighting, ...]:
+        """What was seen recently enough to be served, of engines that are still wanted."""
+        oldest = now - self.read.settings.engine_cache_ttl_seconds
+        added = {definition.id for definition in self.read.everything.definitions}
+        return tuple(
+            seen
+            for seen in self._sightings
+            if seen.engine.checked_at >= oldest
+            and (seen.engine.source != "added" or seen.engine.id in added)
+        )
+
+    def engines(self) -> tuple[Engine, ...]:
+        """The engines as they were seen last."""
+        return tuple(seen.engine for seen in self._fresh(self._clock.now()))
+
+    def models(self) -> tuple[Model, ...]:
+        """Every model that can be asked for, the embedded ones with what is loaded."""
+        running = self._running()
+        seen = [
+            model
+            for sighting in self._fresh(self._clock.now())
+            if sighting.engine.kind != "embedded" and serves(sighting.engine.state)
+            for model in sighting.models
+        ]
+        own = [
+            msgspec.structs.replace(model, loaded=model.name in running)
+            for model in self.read.embedded
+        ]
+        return (*seen, *own)
+
+
+def _newer(read: Everything, known: Everything) -> bool:
+    """Whether neither half of it is older."""
+    return (
+        read.revisions.config >= known.revisions.config
+        and read.revisions.security >= known.revisions.security
+    )
+
+
+def rules(settings: Settings) -> Rules:
+    """The settings the gateway works by; policy and revision are the compiler's."""
+    return Rules(
+        revision=0,
+        allowed_hosts=settings.server_allowed_hosts,
+        idle_seconds=float(settings.streams_idle_seconds),
+        first_byte_seconds=float(settings.server_first_byte_seconds),
+        wake_seconds=float(settings.engines_wake_seconds),
+        journal_cap_bytes=settings.journal_max_bytes,
+    )
