@@ -10,6 +10,7 @@ import msgspec
 from flm.errors import Refusal
 
 MAX_DEPTH = 64
+MAX_FIELDS = 200
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
@@ -32,7 +33,8 @@ def decode_object(body: bytes) -> dict[str, msgspec.Raw]:
     """The fields of the JSON object in `body`, their values untouched; of a duplicate the last.
 
     The values share the memory of `body`. Raises `Refusal` 400 `invalid_json` when `body` is
-    empty, is no UTF-8 or no JSON, holds something else than an object, or nests deeper than 64.
+    empty, is no UTF-8 or no JSON, holds something else than an object, nests deeper than 64
+    levels or has more than 200 fields.
     """
     if not body:
         raise invalid_json("it is empty")
@@ -41,11 +43,14 @@ def decode_object(body: bytes) -> dict[str, msgspec.Raw]:
     if not body.isascii():
         _check_utf8(body)
     try:
-        return _decode_fields(body)
+        fields = _decode_fields(body)
     except msgspec.ValidationError as error:
         raise invalid_json("its outermost value is something else") from error
     except UNREADABLE as error:
         raise invalid_json(str(error)) from error
+    if len(fields) > MAX_FIELDS:
+        raise invalid_json(f"it has more than {MAX_FIELDS} fields")
+    return fields
 
 
 def check_depth(body: bytes, limit: int = MAX_DEPTH) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from flm.dialects.openai_chat import ChatRequest
 from flm.dialects.openai_embeddings import EmbeddingsRequest
 from flm.errors import EngineError
 from flm.wire.snapshot import Target
+
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+"""A number of tokens as an engine may say it: one that fits wherever it is kept."""
 
 
 class Usage(NamedTuple):

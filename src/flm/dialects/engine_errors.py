@@ -56,10 +56,10 @@ _OVERFLOW = re.compile(
     r"|prompt is too long|too many tokens|context_length_exceeded"
 )
 _OVERFLOW_NUMBERS = (
-    re.compile(r"request \((?P<prompt>\d+) tokens\) .{0,60}?\((?P<context>\d+) tokens\)"),
+    re.compile(r"request \((?P<prompt>\d{1,15}) tokens\) .{0,60}?\((?P<context>\d{1,15}) tokens\)"),
     re.compile(
-        r"maximum context length is (?P<context>\d+) tokens"
-        r".{0,80}?(?:requested|prompt contains(?: at least)?|has) (?P<prompt>\d+)"
+        r"maximum context length is (?P<context>\d{1,15}) tokens"
+        r".{0,80}?(?:requested|prompt contains(?: at least)?|has) (?P<prompt>\d{1,15})"
         r"(?: (?:input|output))?(?P<unit> tokens| characters)?"
     ),
 )

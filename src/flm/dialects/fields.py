@@ -23,6 +23,7 @@ _TYPES = {
     "`object`": "an object",
     "`null`": "null",
 }
+_UNSEEMLY = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 _TYPE = re.compile(r"`[^`]*`")
 
 
@@ -79,16 +80,22 @@ def judge_names(
             raise _unknown(name, "the policy rejects what it does not know (unknown_parameters).")
         if policy.unknown_parameters == "drop":
             del fields[name]
-            dropped.append(name)
+            dropped.append(shown(name))
     return tuple(dropped)
 
 
+def shown(name: str) -> str:
+    """A client's name for a field as it may stand in a header or a message."""
+    return _UNSEEMLY.sub("?", name[:64])
+
+
 def _dangerous(name: str, why: str) -> Refusal:
+    name = shown(name)
     return Refusal(
         400, "dangerous_parameter", f"The parameter '{name}' is not allowed: {why}.", param=name
     )
 
 
 def _unknown(name: str, why: str) -> Refusal:
-    shown = name[:100]
-    return Refusal(400, "unknown_parameter", f"Unknown parameter '{shown}': {why}", param=shown)
+    name = shown(name)
+    return Refusal(400, "unknown_parameter", f"Unknown parameter '{name}': {why}", param=name)

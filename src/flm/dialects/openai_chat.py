@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-Tokens = Annotated[int, Meta(ge=1)]
+Tokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Raw = msgspec.Raw
 NO_RAW = msgspec.Raw()
 
@@ -77,7 +77,7 @@ class ChatParams(msgspec.Struct, kw_only=True):
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     logit_bias: Raw = NO_RAW
     stop: str | Annotated[list[str], Meta(max_length=16)] | None = None
-    seed: int | None = None
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
     tools: list[Tool] | None = None
     tool_choice: str | dict[str, Raw] | None = None
     parallel_tool_calls: bool | None = None

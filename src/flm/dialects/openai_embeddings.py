@@ -21,7 +21,7 @@ class EmbeddingsParams(msgspec.Struct, kw_only=True):
     model: Annotated[str, Meta(min_length=1, max_length=512)]
     input: str | Annotated[list[str | _Token | list[_Token]], Meta(min_length=1)]
     encoding_format: Encoding | None = None
-    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    dimensions: Annotated[int, Meta(ge=1, le=2**31 - 1)] | None = None
     user: str | None = None
 
 

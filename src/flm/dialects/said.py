@@ -9,6 +9,7 @@ import msgspec
 
 _decode = msgspec.json.Decoder().decode
 _MAX_READ = 64 << 10
+_MAX_NUMBER = 1 << 53
 _MAX_WRAPPINGS = 3
 _STATUS = re.compile(r"[45][0-9]{2}")
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -113,7 +114,9 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value < _MAX_NUMBER else None
 
 
 def _status(code: Any) -> int | None:

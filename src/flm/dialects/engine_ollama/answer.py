@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 from flm.dialects.body import UNREADABLE
-from flm.dialects.codec import EngineAnswer, Usage
+from flm.dialects.codec import Count, EngineAnswer, Usage
 from flm.dialects.engine_errors import bad_answer, explain
 from flm.dialects.engine_ollama.messages import arguments_text
+from flm.dialects.openai_chat import NO_RAW
 from flm.wire.snapshot import Target
 
 Raw = msgspec.Raw
+Byte = Annotated[int, Meta(ge=0, le=255)]
 _encode = msgspec.json.Encoder().encode
 FINGERPRINT = "fp_ollama"
+NO_ERROR = (b"", b"null", b'""')
 
 
 class AnsweredFunction(msgspec.Struct):
     """``arguments`` is an object; OpenAI's clients want its text."""
 
     name: str
-    arguments: Raw | None = None
+    arguments: Raw = NO_RAW
 
 
 class AnsweredCall(msgspec.Struct):
@@ -42,7 +48,7 @@ class TopLogprob(msgspec.Struct):
 
     token: str
     logprob: float
-    bytes: list[int] | None = None
+    bytes: list[Byte] | None = None
 
 
 class Logprob(msgspec.Struct):
@@ -50,7 +56,7 @@ class Logprob(msgspec.Struct):
 
     token: str
     logprob: float
-    bytes: list[int] | None = None
+    bytes: list[Byte] | None = None
     top_logprobs: list[TopLogprob] = []
 
 
@@ -60,10 +66,10 @@ class Line(msgspec.Struct):
     message: AnsweredMessage | None = None
     done: bool = False
     done_reason: str = ""
-    prompt_eval_count: int = 0
-    eval_count: int = 0
+    prompt_eval_count: Count = 0
+    eval_count: Count = 0
     logprobs: list[Logprob] | None = None
-    error: Raw | None = None
+    error: Raw = NO_RAW
 
     @property
     def usage(self) -> Usage:
@@ -96,7 +102,7 @@ def read_line(data: bytes, target: Target) -> Line:
         line = _decode(data)
     except UNREADABLE as error:
         raise bad_answer("it is not what Ollama's API says") from error
-    if line.error is not None and bytes(line.error) not in (b"null", b'""'):
+    if bytes(line.error) not in NO_ERROR:
         raise explain(200, {}, data, target)
     if line.done and line.done_reason in ("load", "unload"):
         raise bad_answer("Ollama only loaded or unloaded the model")

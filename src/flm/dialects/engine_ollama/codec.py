@@ -7,13 +7,14 @@ from collections.abc import Mapping
 import msgspec
 
 from flm.dialects.body import UNREADABLE
-from flm.dialects.codec import EngineAnswer, EngineCall, StreamReader, Usage
+from flm.dialects.codec import Count, EngineAnswer, EngineCall, StreamReader, Usage
 from flm.dialects.embedding_values import as_base64
 from flm.dialects.engine_errors import bad_answer, explain
-from flm.dialects.engine_ollama.answer import whole_answer
+from flm.dialects.engine_ollama.answer import NO_ERROR, whole_answer
 from flm.dialects.engine_ollama.request import chat_body
 from flm.dialects.engine_ollama.stream import OllamaStream
-from flm.dialects.openai_chat import ChatRequest
+from flm.dialects.fields import shown
+from flm.dialects.openai_chat import NO_RAW, ChatRequest
 from flm.dialects.openai_embeddings import KNOWN, EmbeddingsRequest
 from flm.errors import EngineError, Refusal
 from flm.wire.snapshot import Target
@@ -33,8 +34,8 @@ class _EmbedBody(msgspec.Struct, omit_defaults=True):
 
 class _Embedded(msgspec.Struct):
     embeddings: list[Raw] | None = None
-    prompt_eval_count: int = 0
-    error: Raw | None = None
+    prompt_eval_count: Count = 0
+    error: Raw = NO_RAW
 
 
 _decode_embedded = msgspec.json.Decoder(_Embedded).decode
@@ -70,7 +71,8 @@ class OllamaCodec:
                 " check_embedding_ctx_length=False).",
                 param="input",
             )
-        names = [*request.dropped, *(request.fields.keys() - KNOWN - {"keep_alive"})]
+        lost = request.fields.keys() - KNOWN - {"keep_alive"}
+        names = [*request.dropped, *(shown(name) for name in lost)]
         if request.params.user is not None:
             names.append("user")
         body = _EmbedBody(
@@ -91,7 +93,7 @@ class OllamaCodec:
             answer = _decode_embedded(body)
         except UNREADABLE as error:
             raise bad_answer("it is not what Ollama's API says") from error
-        if answer.error is not None:
+        if bytes(answer.error) not in NO_ERROR:
             raise explain(200, {}, body, target)
         vectors = answer.embeddings or []
         if len(vectors) != request.texts:

@@ -197,9 +197,9 @@ def _arguments(raw: Raw, where: str) -> Raw:
     return Raw(inner)
 
 
-def arguments_text(raw: Raw | None) -> str:
+def arguments_text(raw: Raw) -> str:
     """The other way: an object of arguments as the string OpenAI's clients expect."""
-    if raw is None or bytes(raw) == b"null":
+    if bytes(raw) in (b"", b"null"):
         return "{}"
     text = bytes(raw).decode("utf-8", "replace")
     if text.startswith('"'):

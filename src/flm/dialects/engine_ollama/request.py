@@ -10,6 +10,7 @@ import msgspec
 
 from flm.dialects.body import UNREADABLE, first_byte
 from flm.dialects.engine_ollama.messages import translate
+from flm.dialects.fields import shown
 from flm.dialects.openai_chat import NO_RAW, ChatParams, ChatRequest
 from flm.errors import Refusal
 from flm.wire.snapshot import Target
@@ -248,7 +249,7 @@ def _place(name: str, raw: Raw, options: dict[str, object], dropped: list[str]) 
     elif name in MEANINGFUL:
         raise _unsupported(name, f"has no '{name}'")
     else:
-        dropped.append(name[:100])
+        dropped.append(shown(name))
 
 
 def _native_options(raw: Raw, options: dict[str, object], dropped: list[str]) -> None:
@@ -268,7 +269,7 @@ def _native_options(raw: Raw, options: dict[str, object], dropped: list[str]) ->
         if name in OPTIONS or name in _SAMPLING:
             options.setdefault(name, value)
         else:
-            dropped.append(f"options.{name[:100]}")
+            dropped.append(f"options.{shown(name)}")
 
 
 _SAMPLING = frozenset(

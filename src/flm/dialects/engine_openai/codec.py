@@ -127,7 +127,7 @@ def _mended(data: Raw, base64: bool) -> Raw | None:
     changed = False
     for item in items:
         value = item.get("embedding")
-        if value is None:
+        if value is None or first_byte(value) not in (b"[", b'"'):
             raise bad_answer("an embedding is missing")
         is_text = first_byte(value) == b'"'
         if is_text != base64:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from flm.dialects.codec import Usage
+from flm.dialects.codec import Count, Usage
 
 
 class _Counts(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
 
 
 _decode = msgspec.json.Decoder(_Counts | None).decode
