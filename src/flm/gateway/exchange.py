@@ -29,11 +29,25 @@ class Exchange:
     deadline passed, the gateway leaves. Times are the clock's monotonic seconds.
     """
 
-    __slots__ = (
-        "aborted", "arrived", "body", "client", "deadline", "engine", "error", "first_token",
-        "id", "key_id", "loopback", "model", "on_pause", "on_resume", "request", "route",
-        "route_name", "started", "status", "streamed", "task", "tokens_in", "tokens_out",
-    )  # fmt: skip
+    # Defaults on the class: an instance is made for every request and sets few of them.
+    request: Request | None = None
+    route: Route | None = None
+    route_name = ""
+    body = b""
+    key_id = ""
+    model = ""
+    engine = ""
+    status = 0
+    error = ""
+    streamed = False
+    first_token: float | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    deadline: float | None = None
+    aborted: Exception | None = None
+    task: asyncio.Task[None] | None = None
+    on_pause: Callable[[], None] | None = None
+    on_resume: Callable[[], None] | None = None
 
     def __init__(
         self, request_id: str, client: str, loopback: bool, arrived: float, started: float
@@ -43,24 +57,6 @@ class Exchange:
         self.loopback = loopback
         self.arrived = arrived
         self.started = started
-        self.request: Request | None = None
-        self.route: Route | None = None
-        self.route_name = ""
-        self.body = b""
-        self.key_id = ""
-        self.model = ""
-        self.engine = ""
-        self.status = 0
-        self.error = ""
-        self.streamed = False
-        self.first_token: float | None = None
-        self.tokens_in: int | None = None
-        self.tokens_out: int | None = None
-        self.deadline: float | None = None
-        self.aborted: Exception | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.on_pause: Callable[[], None] | None = None
-        self.on_resume: Callable[[], None] | None = None
 
     def abort(self, reason: Exception) -> None:
         """End it: its task is cancelled and finds `reason` in ``aborted``."""

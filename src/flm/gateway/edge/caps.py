@@ -58,6 +58,11 @@ class Caps:
         self.answers += size
         return self.answers <= BUFFERED_ANSWERS
 
+    @property
+    def answers_full(self) -> bool:
+        """Whether collected answers have passed their bound."""
+        return self.answers > BUFFERED_ANSWERS
+
 
 def _allowance(address: str) -> int:
     try:

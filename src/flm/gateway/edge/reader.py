@@ -65,14 +65,12 @@ class RequestReader:
 
     # Callbacks of the parser: they only note what they are told.
 
-    def on_message_begin(self) -> None:
-        """A message starts; after a complete one in the same feed it was pipelined too early."""
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target; after a complete message, one of a request that came early."""
         if self._complete:
             self._overrun = True
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the target."""
-        self._url += url
+        else:
+            self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field; trailers come here too, after the head, and are not kept."""

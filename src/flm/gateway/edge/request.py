@@ -9,10 +9,21 @@ class Request:
     """What the edge knows of a request: bytes as they came, names in lower case.
 
     ``path`` is the target up to `?`, percent-decoded once only where the route table allows it;
-    ``headers`` keeps order and duplicates; ``values`` holds the last value of each name.
+    ``headers`` keeps order and duplicates; ``values`` holds the last value of each name;
+    ``doubled`` tells whether any name came twice.
     """
 
-    __slots__ = ("chunked", "headers", "http10", "keep_alive", "length", "method", "path", "values")
+    __slots__ = (
+        "chunked",
+        "doubled",
+        "headers",
+        "http10",
+        "keep_alive",
+        "length",
+        "method",
+        "path",
+        "values",
+    )
 
     def __init__(
         self,
@@ -27,6 +38,7 @@ class Request:
         self.path = path
         self.headers = headers
         self.values = dict(headers)
+        self.doubled = len(self.values) != len(headers)
         self.http10 = http10
         self.keep_alive = keep_alive
         self.length: int | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING
 from flm.dialects.engine import EngineCall, EngineDialectCodec
 from flm.errors import EngineError
 from flm.gateway.live import LiveTarget
-from flm.gateway.upstream.answer import Answer, EngineGone
+from flm.gateway.upstream.answer import END, HEAD, Answer, EngineGone
 from flm.gateway.upstream.connection import EngineConnection
 from flm.wire.snapshot import Target
 
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
-    from flm.gateway.edge.connection import Connection
     from flm.gateway.exchange import Exchange
 
 MAX_ANSWER = 64 << 20
@@ -24,38 +22,41 @@ MAX_ANSWER = 64 << 20
 
 
 class Asking:
-    """One request to an engine. An async context: on leaving, nothing of it is left open.
+    """One request to an engine. A context: on leaving, nothing of it is left open.
 
-    Entering chooses the target and counts it as in flight in the same step, so that a target
+    `choose` finds the target and counts it as in flight in the same step, so that a target
     that is withdrawn is never used by a request the controller has not been told of.
     """
 
     __slots__ = (
-        "_connection", "_desk", "_engine", "_exchange", "_live", "_model", "_taken", "answer",
+        "_chunks", "_desk", "_engine", "_exchange", "_live", "_model", "_taken", "answer",
     )  # fmt: skip
 
-    def __init__(
-        self, exchange: Exchange, connection: Connection, desk: GatewayDesk, model: str
-    ) -> None:
+    def __init__(self, exchange: Exchange, desk: GatewayDesk, model: str) -> None:
         self._exchange = exchange
-        self._connection = connection
         self._desk = desk
         self._model = model
         self._engine: EngineConnection | None = None
         self._live: LiveTarget | None = None
         self._taken = 0
+        self._chunks: list[bytes] = []
         self.answer: Answer
 
-    async def __aenter__(self) -> Asking:
-        live = self._desk.live.choose(self._model)
+    def __enter__(self) -> Asking:
+        return self
+
+    async def choose(self) -> Target:
+        """Choose the target, wake it if it is asleep, and count the request as in flight."""
+        desk = self._desk
+        live = desk.live.choose(self._model)
         if live.pool is None:
-            live = await self._desk.wakes.awake(live.target.id, self._desk.live.rules.wake_seconds)
+            live = await desk.wakes.awake(live.target.id, desk.live.rules.wake_seconds)
         self._live = live
         self._exchange.engine = live.target.engine
         live.in_flight += 1
-        return self
+        return live.target
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
@@ -67,6 +68,7 @@ class Asking:
         if live is None:
             return
         if engine is not None:
+            self.answer.release()
             if engine.reusable and live.pool is not None:
                 live.pool.release(engine, self._desk.clock.monotonic())
             else:
@@ -88,8 +90,8 @@ class Asking:
         assert self._engine is not None
         return self._engine
 
-    async def _send(self, call: EngineCall) -> Answer:
-        """Send `call` and wait for the answer's head.
+    async def _ask(self, call: EngineCall, stage: int) -> Answer:
+        """Send `call` and wait for the answer's `HEAD` or `END`.
 
         A reused connection that dies before any byte of the answer is retried once on a fresh
         one; nothing else is ever retried here.
@@ -110,73 +112,66 @@ class Asking:
             if engine is None:
                 engine = await live.pool.connect(rules.connect_seconds)
             self._engine = engine
-            answer = self.answer = Answer()
-            exchange.deadline = self._desk.clock.monotonic() + rules.first_byte_seconds
+            answer = self.answer = Answer(self._collect if stage == END else None)
+            exchange.deadline = self._desk.tick + rules.first_byte_seconds
             engine.start(request, answer)
             try:
-                await answer.head
+                await answer.until(stage)
             except EngineGone as gone:
                 if gone.untouched and gone.reused:
                     engine = None
                     continue
-                raise EngineError(
-                    502, "engine_gone", "The engine closed the connection without an answer.",
-                    kind="upstream_error",
-                ) from gone  # fmt: skip
+                raise self._gone(answer) from gone
+            exchange.deadline = None
             return answer
+
+    def _gone(self, answer: Answer) -> EngineError:
+        if self._taken > MAX_ANSWER or self._desk.caps.answers_full:
+            return EngineError(
+                502,
+                "answer_too_large",
+                "The engine's answer is too large to be held.",
+                kind="upstream_error",
+                should_retry=False,
+            )
+        when = "before its answer was whole" if answer.touched else "without an answer"
+        return EngineError(
+            502, "engine_gone", f"The engine closed the connection {when}.", kind="upstream_error"
+        )
+
+    def _collect(self, data: bytes) -> None:
+        """A piece of a whole answer. Called by the engine's connection: must not raise."""
+        desk = self._desk
+        self._exchange.deadline = desk.tick + desk.live.rules.idle_seconds
+        self._taken += len(data)
+        self._chunks.append(data)
+        if not desk.caps.buffer_answer(len(data)) or self._taken > MAX_ANSWER:
+            self._chunks.clear()
+            self.engine.fail("too large")
 
     async def headed(self, call: EngineCall) -> Answer:
         """The answer as soon as its status and headers are there."""
-        answer = await self._send(call)
-        self._exchange.deadline = None
-        return answer
+        return await self._ask(call, HEAD)
 
     async def collected(self) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and the whole body of the answer, however it ends well.
+        """Status, headers and body of an answer whose head is there already.
 
         Raises `EngineError` 502 when it is cut short or too large.
         """
-        answer, exchange = self.answer, self._exchange
-        excess: list[EngineError] = []
-        chunks: list[bytes] = []
-
-        def take(data: bytes) -> None:
-            idle = self._desk.live.rules.idle_seconds
-            exchange.deadline = self._desk.clock.monotonic() + idle
-            self._taken += len(data)
-            chunks.append(data)
-            if not self._desk.caps.buffer_answer(len(data)) or self._taken > MAX_ANSWER:
-                excess.append(
-                    EngineError(
-                        502,
-                        "answer_too_large",
-                        "The engine's answer is too large to be held.",
-                        kind="upstream_error",
-                        should_retry=False,
-                    )
-                )
-                asyncio.get_running_loop().call_soon(self.engine.close)
-                chunks.clear()
-
-        exchange.deadline = self._desk.clock.monotonic() + self._desk.live.rules.idle_seconds
-        answer.pour(take)
+        answer = self.answer
+        self._exchange.deadline = self._desk.tick + self._desk.live.rules.idle_seconds
+        answer.pour(self._collect, lambda error: None)
         try:
-            await answer.done
+            await answer.until(END)
         except EngineGone as gone:
-            raise excess[0] if excess else EngineError(
-                502, "engine_gone", "The engine closed the connection before its answer was whole.",
-                kind="upstream_error",
-            ) from gone  # fmt: skip
-        exchange.deadline = None
-        if excess:
-            raise excess[0]
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        return answer.status, answer.headers, body
+            raise self._gone(answer) from gone
+        return answer.status, answer.texts(), b"".join(self._chunks)
 
     async def whole(self, call: EngineCall, codec: EngineDialectCodec) -> bytes:
         """The body of the whole answer when it is a result; raises what else it means."""
-        await self._send(call)
-        status, headers, body = await self.collected()
-        if status != 200:
-            raise codec.error(status, headers, body, self.target)
+        answer = await self._ask(call, END)
+        chunks = self._chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if answer.status != 200:
+            raise codec.error(answer.status, answer.texts(), body, self.target)
         return body

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flm.gateway.edge.connection import Connection
     from flm.gateway.exchange import Exchange
 
-STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
+STREAM_TYPES = (b"text/event-stream", b"application/x-ndjson")
 
 
 async def chat_completions(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
@@ -24,15 +24,18 @@ async def chat_completions(exchange: Exchange, connection: Connection, desk: Gat
     exchange.streamed = request.stream
     created = int(exchange.arrived)
     answer_id = f"chatcmpl-{exchange.id}"
-    async with Asking(exchange, connection, desk, request.model) as asking:
-        target = asking.target
+    with Asking(exchange, desk, request.model) as asking:
+        target = await asking.choose()
         codec = CODECS[target.dialect]
         call = codec.chat(request, target)
         exchange.body = b""
         dropped = (*request.dropped, *call.dropped)
         if request.stream:
             await asking.headed(call)
-            if asking.answer.headers.get("content-type", "").partition(";")[0] not in STREAM_TYPES:
+            if (
+                asking.answer.headers.get(b"content-type", b"").partition(b";")[0]
+                not in STREAM_TYPES
+            ):
                 raise codec.error(*await asking.collected(), target)
             reader = codec.chat_stream(request, target, created, answer_id)
             await Relay(exchange, connection, desk, asking, reader, dropped).run()

@@ -18,8 +18,8 @@ async def embeddings(exchange: Exchange, connection: Connection, desk: GatewayDe
     """Embeddings of text, in the encoding the client asked for."""
     request = parse_embeddings(exchange.body, desk.live.rules.policy)
     exchange.model = request.model
-    async with Asking(exchange, connection, desk, request.model) as asking:
-        target = asking.target
+    with Asking(exchange, desk, request.model) as asking:
+        target = await asking.choose()
         codec = CODECS[target.dialect]
         call = codec.embeddings(request, target)
         body = await asking.whole(call, codec)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from flm.dialects.engine import StreamReader, error_event
 from flm.errors import EngineError, Refusal, StreamBroken
 from flm.gateway.edge.heads import SSE
-from flm.gateway.upstream.answer import EngineGone
+from flm.gateway.upstream.answer import END, EngineGone
 
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
@@ -60,10 +60,9 @@ class Relay:
             exchange.on_pause = asking.engine.pause
             exchange.on_resume = asking.engine.resume
             exchange.deadline = self._desk.tick + self._idle
-            asking.answer.pour(self._take)
-            asking.answer.done.add_done_callback(self._engine_ended)
+            asking.answer.pour(self._take, self._engine_ended)
             await self._ended
-            if not asking.answer.done.done():
+            if not asking.answer.over:
                 await self._wait_for_the_end()
             self._complete()
         except asyncio.CancelledError:
@@ -107,12 +106,11 @@ class Relay:
             self._connection.begin_stream(self._exchange, SSE, self._desk.dropped(self._dropped))
         self._connection.send(data)
 
-    def _engine_ended(self, done: asyncio.Future[None]) -> None:
+    def _engine_ended(self, error: EngineGone | None) -> None:
         """The engine's message ended, well or not: whether it was whole, the reader knows."""
-        error = None if done.cancelled() else done.exception()
         if self._ended.done():
             return
-        if isinstance(error, EngineGone):
+        if error is not None:
             self._ended.set_exception(
                 StreamBroken("The engine closed the connection in the middle of its answer.")
             )
@@ -127,7 +125,7 @@ class Relay:
     async def _wait_for_the_end(self) -> None:
         try:
             async with asyncio.timeout(TAIL_SECONDS):
-                await asyncio.shield(self._asking.answer.done)
+                await self._asking.answer.until(END)
         except (TimeoutError, EngineGone):
             return  # the end mark was there: the answer is whole
 

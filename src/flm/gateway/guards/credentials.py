@@ -23,17 +23,19 @@ NOT_VALID = (
 
 
 def extract(request: Request) -> bytes | None:
-    """The credential that counts, None when there is none.
+    """The credential of FLM's form, None when there is none.
 
     If exactly one of them has FLM's form it counts and the others are dropped (Anthropic clients
     send both headers). Raises 401 `conflicting_credentials` for two different FLM keys.
     """
     found: bytes | None = None
-    other: bytes | None = None
+    if not request.doubled and b"x-api-key" not in request.values:
+        only = request.values.get(b"authorization", b"")
+        if only[:7] == b"Bearer " and has_form(only[7:]):
+            return only[7:]
     for name, value in request.headers:
         if name == b"authorization":
             if value[:7].lower() != b"bearer ":
-                other = value
                 continue
             candidate = value[7:].strip()
         elif name == b"x-api-key":
@@ -41,8 +43,8 @@ def extract(request: Request) -> bytes | None:
         else:
             continue
         if not has_form(candidate):
-            other = candidate
-        elif found is None:
+            continue
+        if found is None:
             found = candidate
         elif found != candidate:
             raise Refusal(
@@ -52,7 +54,7 @@ def extract(request: Request) -> bytes | None:
                 kind="authentication_error",
                 headers=_CHALLENGE,
             )
-    return found if found is not None else other
+    return found
 
 
 def credentials_guard(exchange: Exchange, live: Live) -> None:
@@ -64,7 +66,7 @@ def credentials_guard(exchange: Exchange, live: Live) -> None:
     request = exchange.request
     assert request is not None
     credential = extract(request)
-    if credential is not None and has_form(credential):
+    if credential is not None:
         key_id = id_of(credential)
         entry = live.entries.get(key_id)
         expected = _DUMMY if entry is None else entry.digest

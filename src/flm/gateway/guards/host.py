@@ -23,6 +23,9 @@ class HostGuard:
         """Raise 400 for a missing, doubled or malformed Host, 421 for one not allowed here."""
         request = exchange.request
         assert request is not None
+        host = request.values.get(b"host")
+        if host in self._good and not request.doubled and live.allowed_hosts is self._allowed:
+            return
         hosts = request.all(b"host")
         if len(hosts) != 1:
             if not hosts and request.http10 and exchange.loopback:
@@ -32,8 +35,6 @@ class HostGuard:
         if live.allowed_hosts is not self._allowed:
             self._allowed = live.allowed_hosts
             self._good.clear()
-        if host in self._good:
-            return
         text = host.decode("latin-1")
         if host_name(text) is None:
             raise Refusal(400, "bad_host", "The Host header is malformed.", close=True)

@@ -19,64 +19,109 @@ class EngineGone(Exception):
         self.reused = reused
 
 
-class Answer:
-    """An engine's answer. Await `head`, then `done`; or set a sink in between.
+HEAD = 1
+END = 2
 
-    Bytes are collected until `pour` gives them a sink. ``limit`` bounds what is collected:
-    `on_excess` is called once when it is passed.
+
+class Answer:
+    """An engine's answer: `until` waits for its head or its end, ``sink`` takes its body.
+
+    Pieces that come before there is a sink are kept for `pour`. One waiter at a time.
     """
 
-    __slots__ = ("_chunks", "_sink", "done", "head", "headers", "size", "status", "touched")
+    __slots__ = ("_early", "_error", "_on_end", "_stage", "_waiter", "_wanted", "headers", "sink",
+                 "status", "touched")  # fmt: skip
 
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.head: asyncio.Future[None] = loop.create_future()
-        self.done: asyncio.Future[None] = loop.create_future()
+    def __init__(self, sink: Callable[[bytes], None] | None = None) -> None:
+        self.sink = sink
         self.status = 0
-        self.headers: dict[str, str] = {}
-        self.size = 0
+        self.headers: dict[bytes, bytes] = {}
         self.touched = False
-        self._chunks: list[bytes] = []
-        self._sink: Callable[[bytes], None] | None = None
+        self._early: list[bytes] = []
+        self._error: EngineGone | None = None
+        self._stage = 0
+        self._wanted = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._on_end: Callable[[EngineGone | None], None] | None = None
 
     # What the connection reports.
 
-    def on_head(self, status: int, headers: dict[str, str]) -> None:
+    def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
         """The final status line and headers are there."""
         self.status = status
         self.headers = headers
-        if not self.head.done():
-            self.head.set_result(None)
+        self._reach(HEAD)
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        self.size += len(data)
-        if self._sink is not None:
-            self._sink(data)
+        if self.sink is not None:
+            self.sink(data)
         else:
-            self._chunks.append(data)
+            self._early.append(data)
 
     def on_end(self) -> None:
         """The message has ended as its framing says."""
-        if not self.done.done():
-            self.done.set_result(None)
+        self._reach(END)
+        if self._on_end is not None:
+            self._on_end(None)
 
-    def on_failed(self, error: Exception) -> None:
+    def on_failed(self, error: EngineGone) -> None:
         """The message will not end."""
-        for future in (self.head, self.done):
-            if not future.done():
-                future.set_exception(error)
-                future.exception()  # one of the two may never be awaited
+        self._error = error
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)
+        if self._on_end is not None:
+            self._on_end(error)
+
+    def _reach(self, stage: int) -> None:
+        self._stage = stage
+        waiter = self._waiter
+        if waiter is not None and stage >= self._wanted and not waiter.done():
+            waiter.set_result(None)
 
     # What the endpoint does with it.
 
-    def body(self) -> bytes:
-        """What was collected so far."""
-        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+    def texts(self) -> dict[str, str]:
+        """The headers as text, names in lower case."""
+        return {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers.items()
+        }
 
-    def pour(self, sink: Callable[[bytes], None]) -> None:
-        """Give the body to `sink` from here on, and what was collected first."""
-        chunks, self._chunks = self._chunks, []
-        self._sink = sink
-        for chunk in chunks:
-            sink(chunk)
+    @property
+    def headed(self) -> bool:
+        """Whether status and headers are there."""
+        return self._stage >= HEAD
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will come any more."""
+        return self._stage >= END or self._error is not None
+
+    def until(self, stage: int) -> asyncio.Future[None]:
+        """To be awaited: ends at `HEAD` or `END`, or with `EngineGone` when it will not come."""
+        self._wanted = stage
+        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        if self._stage >= stage:
+            waiter.set_result(None)
+        elif self._error is not None:
+            waiter.set_exception(self._error)
+        return waiter
+
+    def pour(
+        self, sink: Callable[[bytes], None], on_end: Callable[[EngineGone | None], None]
+    ) -> None:
+        """Give the body to `sink` from here on, what came before first; then say its end once."""
+        self.sink = sink
+        early, self._early = self._early, []
+        for piece in early:
+            sink(piece)
+        if self.over:
+            on_end(self._error)
+        else:
+            self._on_end = on_end
+
+    def release(self) -> None:
+        """Forget the sink: it refers to what refers to this."""
+        self.sink = None
+        self._on_end = None

@@ -27,7 +27,7 @@ class EngineConnection(asyncio.Protocol):
     def __init__(self) -> None:
         self._answer: Answer | None = None
         self._parser: httptools.HttpResponseParser | None = None
-        self._headers: dict[str, str] = {}
+        self._headers: dict[bytes, bytes] = {}
         self._ended = False
         self._framed = False
         self._interim = False
@@ -63,22 +63,22 @@ class EngineConnection(asyncio.Protocol):
             self.close()
             return
         answer.touched = True
-        if not answer.head.done():
+        if not answer.headed:
             self._head_bytes += len(data)
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._fail("the engine switched protocols")
+            self.fail("the engine switched protocols")
             return
         except httptools.HttpParserError as error:
             if not self._ended:
-                self._fail(f"the engine's answer cannot be read: {error}")
+                self.fail(f"the engine's answer cannot be read: {error}")
                 return
             self.reusable = False
         if self._ended:
             self._finish()
-        elif self._head_bytes > MAX_HEAD and not answer.head.done():
-            self._fail("the engine's answer has no end of its head")
+        elif self._head_bytes > MAX_HEAD and not answer.headed:
+            self.fail("the engine's answer has no end of its head")
 
     # Callbacks of the parser.
 
@@ -90,7 +90,7 @@ class EngineConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header or a trailer."""
         if not self._ended:
-            self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
         """The head is there; a 1xx is not the end of it."""
@@ -101,7 +101,7 @@ class EngineConnection(asyncio.Protocol):
         self._interim = 100 <= status < 200
         if not self._interim:
             headers = self._headers
-            self._framed = "content-length" in headers or "transfer-encoding" in headers
+            self._framed = b"content-length" in headers or b"transfer-encoding" in headers
             answer.on_head(status, headers)
         self._headers = {}
 
@@ -132,7 +132,8 @@ class EngineConnection(asyncio.Protocol):
         if answer is not None:
             answer.on_end()
 
-    def _fail(self, reason: str) -> None:
+    def fail(self, reason: str) -> None:
+        """Close, and tell who waits for the answer that it will not come."""
         answer, self._answer = self._answer, None
         self._parser = None
         self.close()
@@ -144,10 +145,10 @@ class EngineConnection(asyncio.Protocol):
         self.open = False
         self.reusable = False
         answer = self._answer
-        if answer is not None and error is None and answer.head.done() and not self._framed:
+        if answer is not None and error is None and answer.headed and not self._framed:
             self._finish()
             return
-        self._fail(str(error) if error is not None else "the engine closed the connection")
+        self.fail(str(error) if error is not None else "the engine closed the connection")
 
     def close(self) -> None:
         """Close at once: an engine stops generating when its client has gone."""

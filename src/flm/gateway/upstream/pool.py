@@ -1,4 +1,9 @@
-"""Idle connections to one engine: at most 8, for 4 s (engines close theirs after about 5)."""
+"""Idle connections to one engine: at most 8 stay, for 4 s (engines close theirs after about 5).
+
+What came back since the last sweep is kept whatever its number (up to 256): under load a
+connection is idle for microseconds, and closing the ninth at once would mean connecting anew for
+most requests (measured: a third of the throughput at 32 clients). The sweep trims.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from flm.errors import EngineError
 from flm.gateway.upstream.connection import EngineConnection
 
 MAX_IDLE = 8
+MAX_RETURNED = 256
 IDLE_SECONDS = 4.0
 
 
@@ -51,20 +57,22 @@ class Pool:
 
     def release(self, connection: EngineConnection, now: float) -> None:
         """Keep a connection whose answer ended cleanly, or close it."""
-        if self._closed or not connection.reusable or len(self._idle) >= MAX_IDLE:
+        if self._closed or not connection.reusable or len(self._idle) >= MAX_RETURNED:
             connection.close()
             return
         connection.idle_since = now
         self._idle.append(connection)
 
     def sweep(self, now: float) -> None:
-        """Close what has been idle for too long."""
-        kept = []
-        for connection in self._idle:
-            if connection.open and now - connection.idle_since < IDLE_SECONDS:
+        """Keep the freshest 8, unless they have been idle for too long."""
+        kept: list[EngineConnection] = []
+        for connection in reversed(self._idle):
+            fresh = now - connection.idle_since < IDLE_SECONDS
+            if connection.open and fresh and len(kept) < MAX_IDLE:
                 kept.append(connection)
             else:
                 connection.close()
+        kept.reverse()
         self._idle = kept
 
     def close(self) -> None:
