@@ -10,12 +10,14 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import threading
 from pathlib import Path
 
 assert sys.platform != "win32"
 
 _OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-_TRIES = 200
+_TRIES = 1000
+_LOOK_SECONDS = 0.001
 
 
 class FlockLock:
@@ -64,6 +66,7 @@ def take(path: Path) -> FlockLock | None:
         os.close(descriptor)
         if held:
             return None
+        threading.Event().wait(_LOOK_SECONDS)  # somebody only looks, which takes microseconds
     return None
 
 
