@@ -35,8 +35,12 @@ def _run(session: Session, argv: Sequence[str], environ: Mapping[str, str], prog
 
     try:
         session.speak(choose(session.asked_language, environ, _platform_language()))
-        result = flm.main(list(argv), program, standalone_mode=False, obj=session)
-        return result if isinstance(result, int) else failures.FINE
+        # not click's own `main`, which would decide on exit codes, pipes and Ctrl-C for us
+        with flm.make_context(program, list(argv), obj=session) as context:
+            flm.invoke(context)
+        return failures.FINE
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
     except FlmError as error:
         return failures.show(session, failures.of_error(session, error))
     except click.Abort as error:

@@ -24,16 +24,20 @@ def engine_state(words: Words, engine: Engine) -> str:
     match engine.state:
         case InstalledOnly():
             return words(N_("installed, not running"))
+        case Healthy() if engine.kind == "embedded":
+            return words(N_("ready"))
         case Healthy(latency_ms=latency):
             return words(N_("runs ({latency} ms)"), latency=round(latency))
         case Degraded(latency_ms=latency, reason=reason):
             return words(
-                N_("runs badly ({latency} ms): {reason}"), latency=round(latency), reason=reason
+                N_("runs badly ({latency} ms): {reason}"),
+                latency=round(latency),
+                reason=words(reason),
             )
         case NetworkError(reason=reason):
-            return words(N_("does not answer: {reason}"), reason=reason)
+            return words(N_("does not answer: {reason}"), reason=words(reason))
         case ApiError(reason=reason):
-            return words(N_("answers, but not as an engine does: {reason}"), reason=reason)
+            return words(N_("answers, but not as an engine does: {reason}"), reason=words(reason))
 
 
 def engine_row(words: Words, engine: Engine) -> tuple[str, ...]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flm.cli import output
 from flm.cli.clicktext import teach_click
 from flm.language import Language, Words, load
 from flm.ports.clock import Clock, SystemClock
+
+if TYPE_CHECKING:
+    from flm.app import Services
 
 Format = Literal["text", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -42,6 +45,12 @@ class Session:
         """Go on in that language."""
         self.words = load(language)
         teach_click(self.words)
+
+    def services(self) -> Services:
+        """The use cases of the data directory that was chosen; to be closed after use."""
+        from flm.app import open_services
+
+        return open_services(self.data_dir, self.environ)
 
     def write(self, text: str = "") -> None:
         """Lines on stdout, as they are."""

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flm.cli import phrases, snippets, terminal
+from flm.cli import documents, phrases, snippets, terminal
 from flm.domain.engines import Engine, serves
 from flm.domain.models import Model
 from flm.errors import N_
@@ -21,13 +21,30 @@ class Shell(NamedTuple):
 
 
 class Serving(NamedTuple):
-    """What is served. ``api_key`` is None when no key was made now."""
+    """What is served. ``api_key`` is None when no key was made now; ``key_id`` is that of the
+    key made now, else of the newest that may be used."""
 
     base_url: str
     api_key: str | None
+    key_id: str | None
+    pid: int
     engines: Sequence[Engine]
     models: Sequence[Model]
     demo: bool
+    here: bool
+    """Whether this very process serves, so that Ctrl-C ends it."""
+
+
+def document(serving: Serving) -> documents.Document:
+    """The one JSON document of `flm up --format json`."""
+    return {
+        "base_url": serving.base_url,
+        "api_key": serving.api_key,
+        "key_id": serving.key_id,
+        "pid": serving.pid,
+        "engines": [documents.engine(engine) for engine in serving.engines],
+        "models": [documents.model(model) for model in serving.models],
+    }
 
 
 def shell(platform: str, executable: str, python3: str | None) -> Shell:
@@ -50,6 +67,11 @@ def text(words: Words, serving: Serving, target: Shell) -> str:
             )
         )  # fmt: skip
     parts.append(_lines(words, serving, target))
+    parts.append(
+        words(N_("Stop with Ctrl-C."))
+        if serving.here
+        else words(N_("It runs as process {pid}; `flm proxy stop` stops it."), pid=serving.pid)
+    )
     return "\n\n".join(parts)
 
 
@@ -68,8 +90,7 @@ def _key(words: Words, key: str | None, target: Shell) -> str:
 
 def _found(words: Words, engines: Sequence[Engine], models: Sequence[Model]) -> str:
     lines = [words(N_("Engines:"))]
-    rows = [phrases.engine_row(words, engine) for engine in engines]
-    lines += [f"  {terminal.visible(line)}" for line in terminal.columns(rows)] if rows else []
+    lines += [f"  {_engine(words, engine)}" for engine in engines]
     if not any(serves(engine.state) for engine in engines):
         lines.append("  " + words(N_("none that serves now")))
     lines.append(words(N_("Models:")))
@@ -85,6 +106,14 @@ def _found(words: Words, engines: Sequence[Engine], models: Sequence[Model]) -> 
             )
         )  # fmt: skip
     return "\n".join(lines)
+
+
+def _engine(words: Words, engine: Engine) -> str:
+    """An engine on one line: what is known of it, and nothing else."""
+    known = [engine.id, engine.version, phrases.engine_state(words, engine)]
+    if engine.address is not None:
+        known.append(engine.address.url)
+    return terminal.visible("  ".join(part for part in known if part))
 
 
 def _lines(words: Words, serving: Serving, target: Shell) -> str:

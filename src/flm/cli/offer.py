@@ -1,0 +1,98 @@
+"""No engine runs here: say what was looked for, and offer what can be done about it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from flm.cli import output
+from flm.cli.session import Session
+from flm.domain.engines import Engine, InstalledOnly
+from flm.errors import N_, FlmError
+
+if TYPE_CHECKING:
+    from flm.app import Found, Services
+
+LOOKED_FOR = N_(
+    "No engine with a model was found. Looked for: Ollama (port 11434, OLLAMA_HOST), llama.cpp "
+    "(ports 8080 and 9931, LLAMA_CPP_PORT), engines that were added, GGUF files that were added."
+)
+NOTHING_YET = N_(
+    "Serving nothing yet: start an engine, or add one with `flm engines add NAME --url URL` or a "
+    "file with `flm models add FILE.gguf`; it is served as soon as it is there."
+)
+START = {"ollama": "ollama serve", "llamacpp": "llama-server -m FILE.gguf"}
+
+
+def wanted(session: Session, services: Services) -> bool:
+    """Whether the demo is to be served, asked when there is nothing else and somebody to ask.
+
+    Without a person it says in a sentence what can be done, and FLM serves an empty list.
+    """
+    found = _look(services)
+    if found.models:
+        return False
+    session.note(LOOKED_FOR)
+    _say_what_is_installed(session, found)
+    if not (output.is_terminal(sys.stdin) and output.is_terminal(sys.stdout)):
+        session.note(NOTHING_YET)
+        return False
+    return _ask(session, services)
+
+
+def _look(services: Services) -> Found:
+    """What was seen last if it has models, else what is there now."""
+    known = services.detection.known()
+    return known if known.models else services.detection.detect()
+
+
+def _ask(session: Session, services: Services) -> bool:
+    words = session.words
+    while True:
+        session.note(
+            N_("\n  1  serve a GGUF file of yours\n"
+               "  2  look again, when you have started an engine\n"
+               "  3  serve the demo: a tiny model of random weights; its words are gibberish\n"
+               "  4  serve nothing for now")
+        )  # fmt: skip
+        answer = click.prompt(
+            words(N_("What shall it be?")), type=click.Choice(["1", "2", "3", "4"]),
+            default="3", show_choices=False, err=True,
+        )  # fmt: skip
+        if answer == "1" and _add_file(session, services):
+            return False
+        if answer == "2" and services.detection.detect().models:
+            return False
+        if answer == "3":
+            return True
+        if answer == "4":
+            session.note(NOTHING_YET)
+            return False
+
+
+def _add_file(session: Session, services: Services) -> bool:
+    """Whether a file was given that can be served."""
+    path = click.prompt(session.words(N_("The file's path")), err=True)
+    try:
+        services.models.add(path.strip().strip("'\""))
+    except FlmError as error:
+        phrases = session.words.error(error)
+        session.note(N_("{message} {remedy}"), message=phrases.message, remedy=phrases.remedy)
+        return False
+    return True
+
+
+def _say_what_is_installed(session: Session, found: Found) -> None:
+    for engine in found.engines:
+        if isinstance(engine.state, InstalledOnly):
+            session.note(
+                N_("{engine} is installed but does not run; start it with `{line}`."),
+                engine=engine.id,
+                line=_start_line(engine),
+            )
+
+
+def _start_line(engine: Engine) -> str:
+    return START.get(engine.kind, engine.id)
