@@ -121,6 +121,13 @@ class Command(click.Command):
     ) -> None:
         super().__init__(name, params=[*(params or []), *_common_options()], **more)
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """click's, which it keeps in the language of its first use, in that of now."""
+        found = super().get_help_option(ctx)
+        if found is not None:
+            found.help = session_of(ctx).words(N_("Show this message and exit."))
+        return found
+
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The help in the reader's language."""
         if self.help:
