@@ -33,6 +33,9 @@ OWNER_ID = KeyId("owner")
 OWNER_LOOKUP_ID = KeyId("FLM0owner0")
 """The id inside the owner key's text, and its place in a snapshot: it has a key id's form."""
 
+ID_PLACE = slice(len(PREFIX), len(PREFIX) + ID_LENGTH)
+"""Where the id lies in a key's text."""
+
 _FORM = re.compile(KEY_PATTERN.encode())
 
 KeyState = Literal["active", "revoked", "expired"]
@@ -84,9 +87,7 @@ def new_key(choice: Callable[[str], str], key_id: KeyId | None = None) -> tuple[
 
 def has_form(text: bytes) -> bool:
     """Whether `text` has FLM's form; says nothing about its checksum."""
-    return len(text) == len(PREFIX) + ID_LENGTH + 1 + SECRET_LENGTH + CHECKSUM_LENGTH and (
-        _FORM.fullmatch(text) is not None
-    )
+    return _FORM.fullmatch(text) is not None
 
 
 def checksum_holds(text: bytes) -> bool:
@@ -97,7 +98,7 @@ def checksum_holds(text: bytes) -> bool:
 
 def id_of(text: bytes) -> KeyId:
     """The key id inside a text of FLM's form."""
-    return KeyId(text[len(PREFIX) : len(PREFIX) + ID_LENGTH].decode("ascii"))
+    return KeyId(text[ID_PLACE].decode("ascii"))
 
 
 def digest(pepper: bytes, text: bytes) -> bytes:

@@ -58,7 +58,7 @@ class GatewayDesk:
         self.tick = clock.monotonic()
         self.wakes = Wakes(lambda: self.live, send_wake)
         self.target_idle = on_idle
-        self._instance = instance
+        self._instance = instance.encode()
         self._host_guard = HostGuard()
 
     # What a connection asks.
@@ -67,7 +67,11 @@ class GatewayDesk:
         """A new exchange with an id of its own (`req_` + instance + count, hex)."""
         self.served += 1
         return Exchange(
-            f"req_{self._instance}{self.served:08x}", client, loopback, self.clock.now(), started
+            b"req_%b%08x" % (self._instance, self.served),
+            client,
+            loopback,
+            self.clock.now(),
+            started,
         )
 
     def judge(self, exchange: Exchange) -> None:
@@ -75,11 +79,12 @@ class GatewayDesk:
         request = exchange.request
         assert request is not None
         self._host_guard(exchange, self.live)
-        path = request.path
-        if b"%" in path:
-            path = decoded(path)
-        exchange.route_name = path.decode("utf-8", "replace")
-        exchange.route = route = self.table.find(request.method, path)
+        route = self.table.exact.get((request.method, request.path))
+        if route is None:
+            path = decoded(request.path)
+            exchange.route_name = path.decode("utf-8", "replace")
+            route = self.table.find(request.method, path)
+        exchange.route = route
         exchange.route_name = route.name
         for guard in AFTER_ROUTE:
             guard(exchange, self.live)
@@ -95,7 +100,7 @@ class GatewayDesk:
         except Refusal as refusal:
             self._refuse(exchange, connection, refusal)
         except Exception:  # the boundary of one request: it is logged and answered, others go on
-            logger.exception("request %s failed", exchange.id)
+            logger.exception("request %s failed", exchange.id.decode())
             self._refuse(
                 exchange,
                 connection,

@@ -50,7 +50,7 @@ class Exchange:
     on_resume: Callable[[], None] | None = None
 
     def __init__(
-        self, request_id: str, client: str, loopback: bool, arrived: float, started: float
+        self, request_id: bytes, client: str, loopback: bool, arrived: float, started: float
     ) -> None:
         self.id = request_id
         self.client = client
@@ -73,7 +73,7 @@ class Exchange:
         """The record of it, at monotonic time `now`."""
         first = self.first_token
         return JournalRecord(
-            id=self.id,
+            id=self.id.decode(),
             time=self.arrived,
             key_id=self.key_id,
             model=self.model[:MAX_NAME],

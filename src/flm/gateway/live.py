@@ -51,7 +51,7 @@ class Live:
         self.models: dict[str, ModelEntry] = {}
         self.homes: dict[str, tuple[str, ...]] = {}
         self.pepper = b""
-        self.entries: dict[str, KeyEntry] = {}
+        self.entries: dict[bytes, KeyEntry] = {}
         self.routes_revision = -1
         self.use_rules(snapshot.rules)
         self.use_keys(snapshot.keys)
@@ -60,7 +60,7 @@ class Live:
     def use_keys(self, keys: Keys) -> None:
         """Take a new keys section."""
         self.pepper = keys.pepper
-        self.entries = keys.entries
+        self.entries = {key.encode(): entry for key, entry in keys.entries.items()}
 
     def use_rules(self, rules: Rules) -> None:
         """Take a new rules section."""

@@ -49,7 +49,7 @@ class RouteTable:
         for route in [*routes, *([options] if options else [])]:
             if route.permission not in PERMISSIONS:
                 raise StartError("The route {name} names no permission.", name=route.name)
-        self._exact = {(route.method, route.path): route for route in routes if not route.prefix}
+        self.exact = {(route.method, route.path): route for route in routes if not route.prefix}
         self._prefixes = [route for route in routes if route.prefix]
         self._paths: dict[bytes, list[bytes]] = {}
         for route in routes:
@@ -61,9 +61,9 @@ class RouteTable:
 
         Raises `Refusal` 404 `not_found` for an unknown path, 405 for another method's.
         """
-        route = self._exact.get((method, path))
+        route = self.exact.get((method, path))
         if route is None and method == b"HEAD":
-            route = self._exact.get((b"GET", path))
+            route = self.exact.get((b"GET", path))
         if route is not None:
             return route
         methods = self.methods(path)

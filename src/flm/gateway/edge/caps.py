@@ -53,16 +53,6 @@ class Caps:
         self.bodies += size
         return self.bodies <= BUFFERED_BODIES
 
-    def buffer_answer(self, size: int) -> bool:
-        """Count `size` more bytes of collected answers; False past their bound."""
-        self.answers += size
-        return self.answers <= BUFFERED_ANSWERS
-
-    @property
-    def answers_full(self) -> bool:
-        """Whether collected answers have passed their bound."""
-        return self.answers > BUFFERED_ANSWERS
-
 
 def _allowance(address: str) -> int:
     try:

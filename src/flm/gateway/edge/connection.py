@@ -177,7 +177,10 @@ class Connection(asyncio.Protocol):
         self._desk.judge(exchange)
         route = exchange.route
         assert route is not None
-        if not request.has_body and reader.complete:
+        if reader.size:
+            self._buffered = reader.size
+            self._desk.caps.bodies += reader.size
+        if reader.complete:
             self._start()
             return
         reader.body_limit = route.body_limit
@@ -223,9 +226,7 @@ class Connection(asyncio.Protocol):
         reader.rest = b""
         self._phase = Phase.BUSY
         # Kept by the exchange; serve() is the boundary that sees every exception.
-        exchange.task = asyncio.get_running_loop().create_task(
-            self._desk.serve(exchange, self), name=exchange.id
-        )
+        exchange.task = asyncio.get_running_loop().create_task(self._desk.serve(exchange, self))
 
     def _hold(self, data: bytes) -> None:
         if len(self._held) + len(data) > HELD_BYTES:
@@ -266,7 +267,7 @@ class Connection(asyncio.Protocol):
         """Send an answer of known length. `extra`: whole header lines."""
         request = exchange.request
         head = self._desk.heads.sized(
-            status, kind, exchange.id.encode(), len(body), extra + self._persistence(exchange)
+            status, kind, exchange.id, len(body), extra + self._persistence(exchange)
         )
         if request is not None and request.method == b"HEAD":
             self._transport.write(head)
@@ -295,7 +296,7 @@ class Connection(asyncio.Protocol):
             extra = lines + b"transfer-encoding: chunked\r\n"
             self._streaming = True
         extra += self._persistence(exchange)
-        self._transport.write(self._desk.heads.streamed(kind, exchange.id.encode(), extra))
+        self._transport.write(self._desk.heads.streamed(kind, exchange.id, extra))
 
     def send(self, data: bytes) -> None:
         """Send a piece of the stream that was begun; never empty."""

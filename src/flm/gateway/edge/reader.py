@@ -40,8 +40,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_complete", "_fields", "_held", "_overrun", "_parser", "_scanned", "_stage", "_url",
-        "_wire", "body_limit", "chunks", "request", "rest", "size",
+        "_doubled", "_held", "_overrun", "_parser", "_scanned", "_stage", "_url", "_values",
+        "_wire", "body_limit", "chunks", "complete", "request", "rest", "size",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -54,9 +54,10 @@ class RequestReader:
 
     def _reset(self) -> None:
         self._url = b""
-        self._fields: list[tuple[bytes, bytes]] = []
+        self._values: dict[bytes, bytes] = {}
+        self._doubled: list[tuple[bytes, bytes]] = []
         self._stage = 0
-        self._complete = False
+        self.complete = False
         self._overrun = False
         self._wire = 0
         self.size = 0
@@ -67,7 +68,7 @@ class RequestReader:
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target; after a complete message, one of a request that came early."""
-        if self._complete:
+        if self.complete:
             self._overrun = True
         else:
             self._url += url
@@ -75,7 +76,11 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header field; trailers come here too, after the head, and are not kept."""
         if self._stage == 0:
-            self._fields.append((name.lower(), value))
+            name = name.lower()
+            if name in self._values:
+                self._doubled.append((name, value))
+            else:
+                self._values[name] = value
 
     def on_headers_complete(self) -> None:
         """The head has ended: what comes through `on_header` now are trailers."""
@@ -89,7 +94,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """The message has ended."""
-        self._complete = True
+        self.complete = True
 
     # The head.
 
@@ -111,6 +116,8 @@ class RequestReader:
             self._scanned = 0
         else:
             end = data.find(_END)
+            if end >= 4 and len(data) <= MAX_HEAD and data[0] > 0x0D and self._at_once(data, end):
+                return True
         if end < 4 or data[0] <= 0x0D:  # blank lines in front are cut off first
             data = self._without_leading(data)
             end = data.find(_END)
@@ -124,6 +131,30 @@ class RequestReader:
         self.rest = data[end + 4 :]
         self._parse(data[: end + 4] if self.rest else data)
         return True
+
+    def _at_once(self, data: bytes, end: int) -> bool:
+        """Feed head and body together, the common case; False when it must be done in steps.
+
+        What is in front of a refusal, an upgrade or a pipelined request is read again from the
+        start by a fresh parser, exactly up to where it ends.
+        """
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._restart()
+            return False
+        if self._overrun or self._stage == 0 or data[:4] == b"PRI ":
+            self._restart()
+            return False
+        self.request = request = self._checked(self._parser)
+        if request.chunked:
+            self._wire = len(data) - end - 4
+        return True
+
+    def _restart(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+        self._reset()
 
     def _without_leading(self, data: bytes) -> bytes:
         stripped = data.lstrip(b"\r\n")
@@ -152,7 +183,7 @@ class RequestReader:
             raise _bad("HTTP/2 is not served here.", 505, "http_version_not_supported")
         if self._stage == 0:
             raise _bad("The request's head cannot be read.")
-        self.request = self._checked()
+        self.request = self._checked(self._parser)
         if upgrade:
             self._upgraded(self.request)
 
@@ -166,51 +197,46 @@ class RequestReader:
             )
         return _bad(f"The request cannot be read as HTTP/1.1: {error}.")
 
-    def _checked(self) -> Request:
-        parser = self._parser
-        assert parser is not None
+    def _checked(self, parser: httptools.HttpRequestParser) -> Request:
         version = parser.get_http_version()
-        if version not in ("1.1", "1.0"):
+        if version != "1.1" and version != "1.0":  # noqa: PLR1714 - on every request
             raise _bad(
                 "Only HTTP/1.1 and HTTP/1.0 are served here.", 505, "http_version_not_supported"
             )
-        if len(self._url) > MAX_TARGET:
+        url, values = self._url, self._values
+        if len(url) > MAX_TARGET:
             raise _bad("The request's target is longer than 8 KiB.", 414, "uri_too_long")
-        if len(self._fields) > MAX_FIELDS:
+        if len(values) + len(self._doubled) > MAX_FIELDS:
             raise _bad("The request has more than 100 header fields.", 431, "headers_too_large")
         method = parser.get_method()
         if method == b"CONNECT":
             raise _bad("FLM is no forward proxy.", 405, "method_not_allowed")
-        if self._url[:1] != b"/" and not (method == b"OPTIONS" and self._url == b"*"):
+        if url[:1] != b"/" and not (method == b"OPTIONS" and url == b"*"):
             raise _bad("The request's target must be a path.")
-        path = self._url.partition(b"?")[0]
-        if b"#" in self._url:
+        if b"#" in url:
             raise _bad("The request's target must not hold '#'.")
         request = Request(
             method,
-            path,
-            self._fields,
-            http10=version == "1.0",
-            keep_alive=parser.should_keep_alive(),
+            url.partition(b"?")[0] if b"?" in url else url,
+            values,
+            self._doubled,
+            version == "1.0",
+            parser.should_keep_alive(),
         )
-        self._check_framing(request)
-        return request
-
-    def _check_framing(self, request: Request) -> None:
-        values = request.values
-        encoding = values.get(b"transfer-encoding")
-        if encoding is not None:
-            if request.http10:
-                raise _bad("Transfer-Encoding does not exist in HTTP/1.0.")
-            codings = request.all(b"transfer-encoding")
-            if len(codings) != 1 or encoding.lower().strip() != b"chunked":
-                raise _bad(
-                    "Only 'Transfer-Encoding: chunked' is understood.", 501, "not_implemented"
-                )
-            request.chunked = True
+        if b"transfer-encoding" in values:
+            self._check_coding(request)
         length = values.get(b"content-length")
         if length is not None:
             request.length = int(length)
+        return request
+
+    def _check_coding(self, request: Request) -> None:
+        if request.http10:
+            raise _bad("Transfer-Encoding does not exist in HTTP/1.0.")
+        codings = request.all(b"transfer-encoding")
+        if len(codings) != 1 or codings[0].lower().strip() != b"chunked":
+            raise _bad("Only 'Transfer-Encoding: chunked' is understood.", 501, "not_implemented")
+        request.chunked = True
 
     def _upgraded(self, request: Request) -> None:
         """The parser stopped at an upgrade and will not read the body.
@@ -228,7 +254,7 @@ class RequestReader:
         elif request.length is not None:
             framing = b"content-length: %d\r\n" % request.length
         self._parser = httptools.HttpRequestParser(self)
-        self._complete = False
+        self.complete = False
         self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n")
         asked = request.values.get(b"connection", b"").lower()
         request.keep_alive = not request.http10 and b"close" not in asked
@@ -257,7 +283,7 @@ class RequestReader:
         try:
             parser.feed_data(data)
         except httptools.HttpParserError as error:
-            if not self._complete:
+            if not self.complete:
                 raise _bad(f"The request's body cannot be read: {error}.") from error
             self._overrun = True
         if self.size > self.body_limit:
@@ -267,12 +293,7 @@ class RequestReader:
             raise _bad("The body's chunk framing outweighs its payload.", 413, "body_too_large")
         if self._overrun:
             request.keep_alive = False
-        return self._complete
-
-    @property
-    def complete(self) -> bool:
-        """Whether the message has ended."""
-        return self._complete
+        return self.complete
 
     @property
     def began(self) -> bool:

@@ -8,50 +8,35 @@ from urllib.parse import unquote_to_bytes
 class Request:
     """What the edge knows of a request: bytes as they came, names in lower case.
 
-    ``path`` is the target up to `?`, percent-decoded once only where the route table allows it;
-    ``headers`` keeps order and duplicates; ``values`` holds the last value of each name;
-    ``doubled`` tells whether any name came twice.
+    ``path`` is the target up to `?`; ``values`` holds the first value of each field,
+    ``doubled`` the later ones of those that came more than once.
     """
 
-    __slots__ = (
-        "chunked",
-        "doubled",
-        "headers",
-        "http10",
-        "keep_alive",
-        "length",
-        "method",
-        "path",
-        "values",
-    )
+    __slots__ = ("chunked", "doubled", "http10", "keep_alive", "length", "method", "path", "values")
 
     def __init__(
         self,
         method: bytes,
         path: bytes,
-        headers: list[tuple[bytes, bytes]],
-        *,
+        values: dict[bytes, bytes],
+        doubled: list[tuple[bytes, bytes]],
         http10: bool,
         keep_alive: bool,
     ) -> None:
         self.method = method
         self.path = path
-        self.headers = headers
-        self.values = dict(headers)
-        self.doubled = len(self.values) != len(headers)
+        self.values = values
+        self.doubled = doubled
         self.http10 = http10
         self.keep_alive = keep_alive
         self.length: int | None = None
         self.chunked = False
 
     def all(self, name: bytes) -> list[bytes]:
-        """Every value of the header `name` (lower case), in order."""
-        return [value for key, value in self.headers if key == name]
-
-    @property
-    def has_body(self) -> bool:
-        """Whether a body follows the head."""
-        return self.chunked or bool(self.length)
+        """Every value of the field `name` (lower case), in order."""
+        if name not in self.values:
+            return []
+        return [self.values[name], *(value for key, value in self.doubled if key == name)]
 
 
 def decoded(path: bytes) -> bytes:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from flm.dialects.engine import EngineCall, EngineDialectCodec
 from flm.errors import EngineError
+from flm.gateway.edge.caps import BUFFERED_ANSWERS
 from flm.gateway.live import LiveTarget
-from flm.gateway.upstream.answer import END, HEAD, Answer, EngineGone
+from flm.gateway.upstream.answer import END, Answer, EngineGone
 from flm.gateway.upstream.connection import EngineConnection
 from flm.wire.snapshot import Target
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
     from flm.gateway.exchange import Exchange
 
+OK = 200
 MAX_ANSWER = 64 << 20
 """Bytes of one whole answer; embeddings of long lists are the largest there are."""
 
@@ -45,16 +47,27 @@ class Asking:
     def __enter__(self) -> Asking:
         return self
 
-    async def choose(self) -> Target:
-        """Choose the target, wake it if it is asleep, and count the request as in flight."""
-        desk = self._desk
-        live = desk.live.choose(self._model)
+    def choose(self) -> Target | None:
+        """The least loaded target, counted as in flight; None when it must be `woken` first."""
+        self._live = live = self._desk.live.choose(self._model)
         if live.pool is None:
-            live = await desk.wakes.awake(live.target.id, desk.live.rules.wake_seconds)
+            return None
+        return self._take(live)
+
+    async def woken(self) -> Target:
+        """The target that `choose` found asleep, once it is awake."""
+        asleep, desk = self._live, self._desk
+        assert asleep is not None
+        self._live = None
+        self._exchange.engine = asleep.target.engine
+        return self._take(await desk.wakes.awake(asleep.target.id, desk.live.rules.wake_seconds))
+
+    def _take(self, live: LiveTarget) -> Target:
         self._live = live
-        self._exchange.engine = live.target.engine
         live.in_flight += 1
-        return live.target
+        target = live.target
+        self._exchange.engine = target.engine
+        return target
 
     def __exit__(
         self,
@@ -62,21 +75,20 @@ class Asking:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        live, engine = self._live, self._engine
-        if self._taken:
-            self._desk.caps.buffer_answer(-self._taken)
-        if live is None:
+        live, engine, desk = self._live, self._engine, self._desk
+        if live is None or live.pool is None:
             return
+        desk.caps.answers -= self._taken
         if engine is not None:
             self.answer.release()
-            if engine.reusable and live.pool is not None:
-                live.pool.release(engine, self._desk.clock.monotonic())
+            if engine.reusable:
+                live.pool.release(engine, desk.tick)
             else:
                 engine.abandon()
         live.in_flight -= 1
-        live.last_use = self._desk.clock.now()
-        if live.in_flight == 0:
-            self._desk.target_idle(live)
+        live.last_use = desk.clock.now()
+        if live.withdrawn and live.in_flight == 0:
+            desk.target_idle(live)
 
     @property
     def target(self) -> Target:
@@ -90,7 +102,7 @@ class Asking:
         assert self._engine is not None
         return self._engine
 
-    async def _ask(self, call: EngineCall, stage: int) -> Answer:
+    async def ask(self, call: EngineCall, stage: int) -> Answer:
         """Send `call` and wait for the answer's `HEAD` or `END`.
 
         A reused connection that dies before any byte of the answer is retried once on a fresh
@@ -101,9 +113,9 @@ class Asking:
         assert live.pool is not None
         body = call.body
         request = b"POST %b HTTP/1.1\r\n%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
-            (live.target.prefix + call.path).encode(),
+            f"{live.target.prefix}{call.path}".encode(),
             live.lead,
-            exchange.id.encode(),
+            exchange.id,
             len(body),
             body,
         )
@@ -126,7 +138,7 @@ class Asking:
             return answer
 
     def _gone(self, answer: Answer) -> EngineError:
-        if self._taken > MAX_ANSWER or self._desk.caps.answers_full:
+        if self._taken > MAX_ANSWER or self._desk.caps.answers > BUFFERED_ANSWERS:
             return EngineError(
                 502,
                 "answer_too_large",
@@ -143,15 +155,13 @@ class Asking:
         """A piece of a whole answer. Called by the engine's connection: must not raise."""
         desk = self._desk
         self._exchange.deadline = desk.tick + desk.live.rules.idle_seconds
-        self._taken += len(data)
+        size = len(data)
         self._chunks.append(data)
-        if not desk.caps.buffer_answer(len(data)) or self._taken > MAX_ANSWER:
+        self._taken += size
+        desk.caps.answers += size
+        if self._taken > MAX_ANSWER or desk.caps.answers > BUFFERED_ANSWERS:
             self._chunks.clear()
             self.engine.fail("too large")
-
-    async def headed(self, call: EngineCall) -> Answer:
-        """The answer as soon as its status and headers are there."""
-        return await self._ask(call, HEAD)
 
     async def collected(self) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers and body of an answer whose head is there already.
@@ -167,11 +177,10 @@ class Asking:
             raise self._gone(answer) from gone
         return answer.status, answer.texts(), b"".join(self._chunks)
 
-    async def whole(self, call: EngineCall, codec: EngineDialectCodec) -> bytes:
+    def result(self, codec: EngineDialectCodec) -> bytes:
         """The body of the whole answer when it is a result; raises what else it means."""
-        answer = await self._ask(call, END)
-        chunks = self._chunks
+        answer, chunks = self.answer, self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        if answer.status != 200:
+        if answer.status != OK:
             raise codec.error(answer.status, answer.texts(), body, self.target)
         return body

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from flm.dialects.engine import CODECS
 from flm.dialects.openai_chat import parse_chat
-from flm.gateway.endpoints.asking import Asking
+from flm.gateway.endpoints.asking import OK, Asking
 from flm.gateway.endpoints.relay import Relay
+from flm.gateway.upstream.answer import END, HEAD
 
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
@@ -23,24 +24,22 @@ async def chat_completions(exchange: Exchange, connection: Connection, desk: Gat
     exchange.model = request.model
     exchange.streamed = request.stream
     created = int(exchange.arrived)
-    answer_id = f"chatcmpl-{exchange.id}"
+    answer_id = "chatcmpl-" + exchange.id.decode()
     with Asking(exchange, desk, request.model) as asking:
-        target = await asking.choose()
+        target = asking.choose() or await asking.woken()
         codec = CODECS[target.dialect]
         call = codec.chat(request, target)
         exchange.body = b""
-        dropped = (*request.dropped, *call.dropped)
+        dropped = call.dropped
         if request.stream:
-            await asking.headed(call)
-            if (
-                asking.answer.headers.get(b"content-type", b"").partition(b";")[0]
-                not in STREAM_TYPES
-            ):
+            answer = await asking.ask(call, HEAD)
+            kind = answer.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            if answer.status != OK or kind not in STREAM_TYPES:
                 raise codec.error(*await asking.collected(), target)
             reader = codec.chat_stream(request, target, created, answer_id)
             await Relay(exchange, connection, desk, asking, reader, dropped).run()
             return
-        body = await asking.whole(call, codec)
-        answer = codec.chat_answer(request, target, body, created, answer_id)
-    desk.note_usage(exchange, answer.usage)
-    desk.answer(exchange, connection, answer.body, dropped)
+        await asking.ask(call, END)
+        result = codec.chat_answer(request, target, asking.result(codec), created, answer_id)
+    desk.note_usage(exchange, result.usage)
+    desk.answer(exchange, connection, result.body, dropped)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flm.dialects.engine import CODECS
 from flm.dialects.openai_embeddings import parse_embeddings
 from flm.gateway.endpoints.asking import Asking
+from flm.gateway.upstream.answer import END
 
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
@@ -19,10 +20,10 @@ async def embeddings(exchange: Exchange, connection: Connection, desk: GatewayDe
     request = parse_embeddings(exchange.body, desk.live.rules.policy)
     exchange.model = request.model
     with Asking(exchange, desk, request.model) as asking:
-        target = await asking.choose()
+        target = asking.choose() or await asking.woken()
         codec = CODECS[target.dialect]
         call = codec.embeddings(request, target)
-        body = await asking.whole(call, codec)
-        answer = codec.embeddings_answer(request, target, body)
+        await asking.ask(call, END)
+        answer = codec.embeddings_answer(request, target, asking.result(codec))
     desk.note_usage(exchange, answer.usage)
-    desk.answer(exchange, connection, answer.body, (*request.dropped, *call.dropped))
+    desk.answer(exchange, connection, answer.body, call.dropped)

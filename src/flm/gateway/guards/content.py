@@ -14,7 +14,8 @@ def content_guard(exchange: Exchange, live: Live) -> None:
     assert request is not None
     if request.method != b"POST":
         return
-    kind = request.values.get(b"content-type")
+    values = request.values
+    kind = values.get(b"content-type")
     if kind is not None and kind != b"application/json":
         name = kind.partition(b";")[0].strip().lower()
         if name != b"application/json" and not name.endswith(b"+json"):
@@ -23,13 +24,13 @@ def content_guard(exchange: Exchange, live: Live) -> None:
                 "unsupported_media_type",
                 "This route takes JSON: send 'content-type: application/json'.",
             )
-    coding = request.values.get(b"content-encoding")
+    coding = values.get(b"content-encoding")
     if coding is not None and coding.strip().lower() not in (b"", b"identity"):
         raise Refusal(
             415,
             "unsupported_encoding",
             "Compressed request bodies are not understood here: send the body unencoded.",
         )
-    expected = request.values.get(b"expect")
+    expected = values.get(b"expect")
     if expected is not None and expected.lower() != b"100-continue":
         raise Refusal(417, "expectation_failed", "Only 'Expect: 100-continue' is understood.")

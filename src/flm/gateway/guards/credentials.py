@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hmac import compare_digest
 
-from flm.domain.keys import OWNER_ID, OWNER_LOOKUP_ID, digest, has_form, id_of
+from flm.domain.keys import ID_PLACE, OWNER_ID, OWNER_LOOKUP_ID, digest, has_form
 from flm.errors import Refusal
 from flm.gateway.edge.request import Request
 from flm.gateway.exchange import Exchange
@@ -29,19 +29,19 @@ def extract(request: Request) -> bytes | None:
     send both headers). Raises 401 `conflicting_credentials` for two different FLM keys.
     """
     found: bytes | None = None
-    if not request.doubled and b"x-api-key" not in request.values:
-        only = request.values.get(b"authorization", b"")
+    values = request.values
+    if not request.doubled and b"x-api-key" not in values:
+        only = values.get(b"authorization")
+        if only is None:
+            return None
         if only[:7] == b"Bearer " and has_form(only[7:]):
             return only[7:]
-    for name, value in request.headers:
-        if name == b"authorization":
-            if value[:7].lower() != b"bearer ":
-                continue
-            candidate = value[7:].strip()
-        elif name == b"x-api-key":
-            candidate = value.strip()
-        else:
-            continue
+    bearers = [
+        value[7:].strip()
+        for value in request.all(b"authorization")
+        if value[:7].lower() == b"bearer "
+    ]
+    for candidate in (*bearers, *(value.strip() for value in request.all(b"x-api-key"))):
         if not has_form(candidate):
             continue
         if found is None:
@@ -67,8 +67,7 @@ def credentials_guard(exchange: Exchange, live: Live) -> None:
     assert request is not None
     credential = extract(request)
     if credential is not None:
-        key_id = id_of(credential)
-        entry = live.entries.get(key_id)
+        entry = live.entries.get(credential[ID_PLACE])
         expected = _DUMMY if entry is None else entry.digest
         matches = compare_digest(digest(live.pepper, credential), expected)
         if (
@@ -76,7 +75,7 @@ def credentials_guard(exchange: Exchange, live: Live) -> None:
             and entry is not None
             and (entry.expires_at is None or entry.expires_at > exchange.arrived)
         ):
-            exchange.key_id = OWNER_ID if key_id == OWNER_LOOKUP_ID else key_id
+            exchange.key_id = OWNER_ID if entry.id == OWNER_LOOKUP_ID else entry.id
             return
     raise Refusal(
         401, "invalid_api_key", NOT_VALID, kind="authentication_error", headers=_CHALLENGE
