@@ -236,7 +236,12 @@ class Controller:
             raise failure
 
     async def stop(self) -> None:
-        """Leave in the order of the module's docstring; whatever was not started is skipped."""
+        """Leave in the order of the module's docstring; what was not started is skipped.
+
+        A second call does nothing.
+        """
+        if self._state == "stopping":
+            return
         self._state = "stopping"
         self._stop_asked.set()
         self._settled.set()
@@ -250,13 +255,13 @@ class Controller:
         if self._control is not None:
             await self._control.close()
         self._let_go()
-        logger.info("stopped")
 
     def _let_go(self) -> None:
         if self._control_path is not None and os.name != "nt":
             Path(self._control_path).unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
+            logger.info("stopped")
 
 
 async def _when(event: asyncio.Event) -> None:
