@@ -108,13 +108,13 @@ class Flm:
         """`flm proxy start`, with both its processes on `core`; returns when it answers."""
         self._processes.later(self.stop)
         started = self.run("proxy", "start", "--port", "0", core=core)
-        status = self.run("proxy", "status")
-        pids = {"gateway": status["gateway"]["pid"], "controller": status["pid"]}
+        pids = {"gateway": started["gateway"]["pid"], "controller": started["pid"]}
         for pid in pids.values():
             self._processes.keep("pid", str(pid))
             if core is not None and os.sched_getaffinity(pid) != {core}:
                 raise Failed(f"FLM's process {pid} is not on core {core}")
-        candidate = Candidate(name="flm", port=_port(started), pids=pids, key=self.key)
+        port = int(started["handles"][0]["port"])
+        candidate = Candidate(name="flm", port=port, pids=pids, key=self.key)
         return _answering(candidate) if self.key else candidate
 
     def stop(self) -> None:
@@ -137,12 +137,6 @@ class Flm:
         if ran.returncode and check:
             raise Failed(f"flm {' '.join(arguments)}: {ran.stderr.strip() or ran.returncode}")
         return json.loads(ran.stdout)["data"] if ran.returncode == 0 else None
-
-
-def _port(started: Any) -> int:
-    port = started["port"]
-    assert isinstance(port, int)
-    return port
 
 
 def _answering(candidate: Candidate) -> Candidate:

@@ -10,6 +10,9 @@ from bench.unpinned import Added, FixedRate
 Rounds = dict[str, list[Round]]
 StreamRounds = dict[str, list[StreamRound]]
 
+KEPT_UP = 20.0
+"""Milliseconds at the median beyond which requests only queue: the rate was too high."""
+
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table: the first column to the left, numbers to the right."""
@@ -160,6 +163,8 @@ def unpinned(fixed: FixedRate, added: Added, idle: float) -> None:
     print(f"  work beside: {fixed.rounds_beside} times a search, a write and snapshot swaps")
     errors = fixed.alone.errors + fixed.beside.errors
     verdict("errors at the fixed rate", errors, 0, least=False)
+    if fixed.alone.p50 > KEPT_UP:
+        print(f"  {fixed.rate:,}/s was more than it could answer: DOES NOT HOLD")
     value = fixed.beside.p99 / max(fixed.alone.p99, 0.001)
     verdict("p99 with work beside it", value, 2, least=False, unit="×")
     verdict("added latency, p50", added.p50, 0.3, least=False, unit=" ms")

@@ -32,12 +32,14 @@ VAGUE_NAMES = {
     "misc",
 }
 
-UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|HA" + r"CK)\b|NotImplemented" + r"Error")
+UNFINISHED = re.compile(
+    r"\b(?:TO" + r"DO|FIX" + r"ME|HA" + r"CK)\b|raise NotImplemented" + r"Error"
+)
 
 MACHINE = re.compile(
-    r"/(?:root|work)/[\w.]|/opt/(?:wheels|pypi)|/home/(?!user\b|me\b|you\b)\w|(?<![\w.])C:\\Users\\(?!you\b)\w"
+    r"/(?:root|work)/(?!\.ollama\b)[\w.]|/opt/(?:wheels|pypi)|/home/(?!user\b|me\b|you\b)\w|(?<![\w.])C:\\Users\\(?!you\b)\w"
 )
-"""Folders of the machine a file was written on. `/home/user`, `me` and `you` are examples."""
+"""Folders of the machine a file was written on, but examples and what engines say of theirs."""
 
 REGISTRY = re.compile(
     r"(?:files\.pythonhosted|pypi|registry\.npmjs|proxy\.golang|deb\.debian|index\.crates)\.(?:org|io)\b"
