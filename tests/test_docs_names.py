@@ -19,12 +19,15 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)([^)#\s]+)")
 CODE = re.compile(r"```[^\n]*\n.*?```|`[^`\n]+`", re.DOTALL)
 MAKE = re.compile(r"\bmake ([a-z]+)\b")
+NOT_YET = re.compile(
+    r"^## (?:What is not there yet|まだないもの)\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE
+)
 COMMAND = re.compile(r"(?:^|[`\s/])flm((?: [a-z][a-z/-]*)+)")
 
 
 def code(document: Path) -> Iterator[str]:
-    """The code of a document, fenced and inline, without comments."""
-    for found in CODE.findall(document.read_text("utf-8")):
+    """The code of a document, fenced and inline, without comments and what is not there yet."""
+    for found in CODE.findall(NOT_YET.sub("", document.read_text("utf-8"))):
         yield re.sub(r"(^|\s)#.*", "", found, flags=re.MULTILINE)
 
 
