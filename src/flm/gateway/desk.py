@@ -149,7 +149,8 @@ class GatewayDesk:
         """Record a result, then send it."""
         exchange.status = 200
         self.record(exchange)
-        connection.answer(exchange, 200, JSON, body, self.dropped(dropped))
+        extra = self.dropped(dropped) if dropped else b""
+        connection.answer(exchange, 200, JSON, body, extra)
 
     def dropped(self, names: tuple[str, ...]) -> bytes:
         """The header line that names fields the engine did not get, if there are any."""

@@ -48,6 +48,7 @@ class Live:
         self._pools: dict[tuple[str, int], Pool] = {}
         self._targets: dict[str, LiveTarget] = {}
         self._leaving: list[LiveTarget] = []
+        self._single: dict[str, LiveTarget] = {}
         self.models: dict[str, ModelEntry] = {}
         self.homes: dict[str, tuple[str, ...]] = {}
         self.pepper = b""
@@ -85,6 +86,11 @@ class Live:
                 old.withdrawn = True
                 self._leaving.append(old)
         self.models = routes.models
+        self._single = {
+            name: self._targets[entry.targets[0]]
+            for name, entry in routes.models.items()
+            if len(entry.targets) == 1 and entry.targets[0] in self._targets
+        }
         self.homes = {name: entry.targets for name, entry in routes.models.items()}
         self.routes_revision = routes.revision
         self._close_unused_pools()
@@ -116,11 +122,10 @@ class Live:
         One that is awake goes before one that must be woken. Raises `Refusal` 404
         `model_not_found` naming the nearest names, 503 when its engine does not answer.
         """
+        only = self._single.get(name)
+        if only is not None:
+            return only
         found = resolve(name, self.homes, self._targets)
-        if len(found) == 1:
-            live = self._targets.get(found[0])
-            if live is not None:
-                return live
         homes = [self._targets[target] for target in found if target in self._targets]
         if homes:
             return min(homes, key=lambda live: (live.pool is None, live.in_flight))

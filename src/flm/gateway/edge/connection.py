@@ -25,6 +25,7 @@ STALLED_SECONDS = 60.0
 LINGER_SECONDS = 5.0
 LINGER_BYTES = 64 << 20
 WRITE_HIGH = 64 << 10
+CLOSE = b"connection: close\r\n"
 
 
 class Phase(Enum):
@@ -157,13 +158,13 @@ class Connection(asyncio.Protocol):
     # From bytes to an exchange.
 
     def _take_head(self, data: bytes) -> None:
-        began = self._reader.began
+        reader = self._reader
+        began = bool(reader.held)
         try:
-            if not self._reader.head(data):
-                if not began and self._reader.began:
-                    self._since = self._desk.clock.monotonic()
-                return
-            self._open(self._since if began else self._desk.clock.monotonic())
+            if reader.head(data):
+                self._open(self._since if began else self._desk.clock.monotonic())
+            elif not began and reader.held:
+                self._since = self._desk.clock.monotonic()
         except Refusal as refusal:
             self._refuse(refusal)
 
@@ -266,9 +267,11 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Send an answer of known length. `extra`: whole header lines."""
         request = exchange.request
-        head = self._desk.heads.sized(
-            status, kind, exchange.id, len(body), extra + self._persistence(exchange)
-        )
+        if request is None or not request.keep_alive or request.http10 or self._desk.draining:
+            extra += self._persistence(exchange)
+        elif self.closing:
+            extra += CLOSE
+        head = self._desk.heads.sized(status, kind, exchange.id, len(body), extra)
         if request is not None and request.method == b"HEAD":
             self._transport.write(head)
         else:
@@ -279,7 +282,7 @@ class Connection(asyncio.Protocol):
         if request is None or not request.keep_alive or self._desk.draining:
             self.closing = True
         if self.closing:
-            return b"connection: close\r\n"
+            return CLOSE
         return b"connection: keep-alive\r\n" if request is not None and request.http10 else b""
 
     def begin_stream(self, exchange: Exchange, kind: bytes, lines: bytes = b"") -> None:
@@ -317,7 +320,8 @@ class Connection(asyncio.Protocol):
     def finish(self) -> None:
         """The exchange is over: next request, or close."""
         self._exchange = None
-        self._release()
+        if self._buffered:
+            self._release()
         if self._phase is Phase.CLOSED:
             return
         if self.closing or self._desk.draining:
@@ -331,9 +335,8 @@ class Connection(asyncio.Protocol):
             self._take_head(held)
 
     def _release(self) -> None:
-        if self._buffered:
-            self._desk.caps.buffer_body(-self._buffered)
-            self._buffered = 0
+        self._desk.caps.bodies -= self._buffered
+        self._buffered = 0
 
     def _close_gently(self) -> None:
         """Close so that the last answer arrives: a client that still sends would be sent RST."""
@@ -395,7 +398,7 @@ class Connection(asyncio.Protocol):
 
     def _sweep_head(self, now: float) -> None:
         waited = now - self._since
-        if self._reader.began:
+        if self._reader.held:
             if waited > HEAD_SECONDS:
                 self._refuse(
                     Refusal(408, "request_timeout", "The request's head took too long.", close=True)

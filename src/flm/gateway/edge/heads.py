@@ -43,7 +43,7 @@ class Heads:
     ) -> bytes:
         """The head of an answer of known length. `extra` holds whole header lines."""
         return b"%bcontent-type: %b\r\nx-request-id: %b\r\n%bcontent-length: %d\r\n\r\n" % (
-            self.lead(status),
+            self._lead.get(status) or self.lead(status),
             kind,
             request_id,
             extra,

@@ -36,17 +36,18 @@ class RequestReader:
     """One connection's requests, one at a time.
 
     Feed `head` until it returns True, then `body` (when `request.has_body`) until it does, then
-    call `next`. Bytes that came too early wait in ``rest``.
+    call `next`. Bytes that came too early wait in ``rest``, an unfinished head in ``held``;
+    ``complete`` tells that the message has ended.
     """
 
     __slots__ = (
-        "_doubled", "_held", "_overrun", "_parser", "_scanned", "_stage", "_url", "_values",
-        "_wire", "body_limit", "chunks", "complete", "request", "rest", "size",
+        "_doubled", "_overrun", "_parser", "_scanned", "_stage", "_url", "_values",
+        "_wire", "body_limit", "chunks", "complete", "held", "request", "rest", "size",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
-        self._held = bytearray()
+        self.held = bytearray()
         self._scanned = 0
         self.rest = b""
         self.body_limit = 0
@@ -103,16 +104,16 @@ class RequestReader:
 
         Raises `Refusal` (400, 405, 414, 426, 431, 501, 505) for what is not served.
         """
-        if self._held:
-            self._held += data
+        if self.held:
+            self.held += data
             start = max(0, self._scanned - 3)
-            end = self._held.find(_END, start)
+            end = self.held.find(_END, start)
             if end < 0:
-                self._scanned = len(self._held)
-                self._check_partial(self._held)
+                self._scanned = len(self.held)
+                self._check_partial(self.held)
                 return False
-            data = bytes(self._held)
-            self._held = bytearray()
+            data = bytes(self.held)
+            self.held = bytearray()
             self._scanned = 0
         else:
             end = data.find(_END)
@@ -123,8 +124,8 @@ class RequestReader:
             end = data.find(_END)
             if end < 0:
                 if data:
-                    self._held += data
-                    self._check_partial(self._held)
+                    self.held += data
+                    self._check_partial(self.held)
                 return False
         if end + 4 > MAX_HEAD:
             raise _bad("The request's head is larger than 64 KiB.", 431, "headers_too_large")
@@ -294,11 +295,6 @@ class RequestReader:
         if self._overrun:
             request.keep_alive = False
         return self.complete
-
-    @property
-    def began(self) -> bool:
-        """Whether bytes of a head are waiting for the rest of it."""
-        return bool(self._held)
 
     def next(self) -> bytes:
         """Forget this request; the bytes that came after it."""

@@ -50,9 +50,7 @@ class Asking:
     def choose(self) -> Target | None:
         """The least loaded target, counted as in flight; None when it must be `woken` first."""
         self._live = live = self._desk.live.choose(self._model)
-        if live.pool is None:
-            return None
-        return self._take(live)
+        return None if live.pool is None else self._take(live)
 
     async def woken(self) -> Target:
         """The target that `choose` found asleep, once it is awake."""

@@ -26,10 +26,10 @@ END = 2
 class Answer:
     """An engine's answer: `until` waits for its head or its end, ``sink`` takes its body.
 
-    Pieces that come before there is a sink are kept for `pour`. One waiter at a time.
+    Pieces that come before there is a sink wait in ``early`` for `pour`. One waiter at a time.
     """
 
-    __slots__ = ("_early", "_error", "_on_end", "_stage", "_waiter", "_wanted", "headers", "sink",
+    __slots__ = ("_error", "_on_end", "_stage", "_waiter", "_wanted", "early", "headers", "sink",
                  "status", "touched")  # fmt: skip
 
     def __init__(self, sink: Callable[[bytes], None] | None = None) -> None:
@@ -37,7 +37,7 @@ class Answer:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.touched = False
-        self._early: list[bytes] = []
+        self.early: list[bytes] = []
         self._error: EngineGone | None = None
         self._stage = 0
         self._wanted = 0
@@ -50,18 +50,14 @@ class Answer:
         """The final status line and headers are there."""
         self.status = status
         self.headers = headers
-        self._reach(HEAD)
-
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
-        if self.sink is not None:
-            self.sink(data)
-        else:
-            self._early.append(data)
+        self._stage = HEAD
+        if self._wanted == HEAD:
+            self._wake()
 
     def on_end(self) -> None:
         """The message has ended as its framing says."""
-        self._reach(END)
+        self._stage = END
+        self._wake()
         if self._on_end is not None:
             self._on_end(None)
 
@@ -74,10 +70,9 @@ class Answer:
         if self._on_end is not None:
             self._on_end(error)
 
-    def _reach(self, stage: int) -> None:
-        self._stage = stage
+    def _wake(self) -> None:
         waiter = self._waiter
-        if waiter is not None and stage >= self._wanted and not waiter.done():
+        if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     # What the endpoint does with it.
@@ -87,11 +82,6 @@ class Answer:
         return {
             name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers.items()
         }
-
-    @property
-    def headed(self) -> bool:
-        """Whether status and headers are there."""
-        return self._stage >= HEAD
 
     @property
     def over(self) -> bool:
@@ -113,7 +103,7 @@ class Answer:
     ) -> None:
         """Give the body to `sink` from here on, what came before first; then say its end once."""
         self.sink = sink
-        early, self._early = self._early, []
+        early, self.early = self.early, []
         for piece in early:
             sink(piece)
         if self.over:

@@ -20,8 +20,8 @@ class EngineConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_answer", "_ended", "_framed", "_head_bytes", "_headers", "_informational", "_interim",
-        "_parser", "_transport", "idle_since", "open", "reusable", "reused",
+        "_answer", "_ended", "_framed", "_head_bytes", "_headed", "_headers", "_informational",
+        "_interim", "_parser", "_transport", "idle_since", "open", "reusable", "reused",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -30,6 +30,7 @@ class EngineConnection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._ended = False
         self._framed = False
+        self._headed = False
         self._interim = False
         self._informational = 0
         self._head_bytes = 0
@@ -49,6 +50,7 @@ class EngineConnection(asyncio.Protocol):
         self._headers = {}
         self._ended = False
         self._framed = False
+        self._headed = False
         self._interim = False
         self._informational = 0
         self._head_bytes = 0
@@ -63,7 +65,7 @@ class EngineConnection(asyncio.Protocol):
             self.close()
             return
         answer.touched = True
-        if not answer.headed:
+        if not self._headed:
             self._head_bytes += len(data)
         try:
             parser.feed_data(data)
@@ -77,7 +79,7 @@ class EngineConnection(asyncio.Protocol):
             self.reusable = False
         if self._ended:
             self._finish()
-        elif self._head_bytes > MAX_HEAD and not answer.headed:
+        elif self._head_bytes > MAX_HEAD and not self._headed:
             self.fail("the engine's answer has no end of its head")
 
     # Callbacks of the parser.
@@ -102,13 +104,19 @@ class EngineConnection(asyncio.Protocol):
         if not self._interim:
             headers = self._headers
             self._framed = b"content-length" in headers or b"transfer-encoding" in headers
+            self._headed = True
             answer.on_head(status, headers)
         self._headers = {}
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
-        if not self._ended and self._answer is not None:
-            self._answer.on_body(data)
+        answer = self._answer
+        if self._ended or answer is None:
+            return
+        if answer.sink is not None:
+            answer.sink(data)
+        else:
+            answer.early.append(data)
 
     def on_message_complete(self) -> None:
         """The message has ended, unless it was a 1xx."""
@@ -145,7 +153,7 @@ class EngineConnection(asyncio.Protocol):
         self.open = False
         self.reusable = False
         answer = self._answer
-        if answer is not None and error is None and answer.headed and not self._framed:
+        if answer is not None and error is None and self._headed and not self._framed:
             self._finish()
             return
         self.fail(str(error) if error is not None else "the engine closed the connection")
