@@ -7,6 +7,7 @@ Everything dear is imported where it is first needed: a command pays only for wh
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import subprocess
 import sys
@@ -333,6 +334,7 @@ class Opening:
         from flm.store import migrate, open_store
 
         services = self._services
+        logging.getLogger("alembic").setLevel(logging.WARNING)
         migrate(services.paths)
         store = open_store(services.paths)
         engines = EngineService(store.engines, services.secrets, Quiet())

@@ -61,7 +61,7 @@ def check_depth(body: bytes, limit: int = MAX_DEPTH) -> None:
     or be refused: the decoder looks at it next.
     """
     # split() finds a byte many times faster than count() does, and most bodies have few brackets
-    if len(body.split(b"[", limit)) + len(body.split(b"{", limit)) - 2 <= limit:
+    if len(body.split(b"[", limit + 1)) + len(body.split(b"{", limit + 1)) - 2 <= limit:
         return
     # Escapes go in pairs, so a quote that is still there opens or closes a string.
     outline = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_AS_SQUARE, _NO_BRACKET)
