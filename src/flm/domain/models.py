@@ -70,14 +70,16 @@ def resolve(
     """The targets that answer to `name`, best first by the caller's own rule; () when none.
 
     In this order: the exact name (``homes``: name → targets), ``<engine>/<name>``,
-    ``flm://<engine>/<name>``. ``targets`` are all target ids (``engine/name``).
+    ``flm://<engine>/<name>``; then the same with Ollama's tag `:latest`, which its own clients
+    may leave out. ``targets`` are all target ids (``engine/name``).
     """
-    found = homes.get(name)
-    if found:
-        return found
-    wanted = name.removeprefix("flm://")
-    if "/" in wanted and wanted in targets:
-        return (wanted,)
+    for asked in (name, f"{name}:latest"):
+        found = homes.get(asked)
+        if found:
+            return found
+        wanted = asked.removeprefix("flm://")
+        if "/" in wanted and wanted in targets:
+            return (wanted,)
     return ()
 
 
