@@ -26,6 +26,7 @@ FRAMING_SHARE = 10
 
 _VERSION = re.compile(rb"[^\r\n]* HTTP/([0-9]+)\.([0-9]+)\r?\n")
 _END = b"\r\n\r\n"
+_SLASH = 0x2F
 
 
 def _bad(message: str, status: int = 400, code: str = "bad_request") -> Refusal:
@@ -41,7 +42,7 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_doubled", "_overrun", "_parser", "_scanned", "_stage", "_url", "_values",
+        "_doubled", "_keep_alive", "_overrun", "_parser", "_scanned", "_stage", "_url", "_values",
         "_wire", "body_limit", "chunks", "complete", "held", "request", "rest", "size",
     )  # fmt: skip
 
@@ -58,6 +59,7 @@ class RequestReader:
         self._values: dict[bytes, bytes] = {}
         self._doubled: list[tuple[bytes, bytes]] = []
         self._stage = 0
+        self._keep_alive = False
         self.complete = False
         self._overrun = False
         self._wire = 0
@@ -84,8 +86,13 @@ class RequestReader:
                 self._values[name] = value
 
     def on_headers_complete(self) -> None:
-        """The head has ended: what comes through `on_header` now are trailers."""
-        self._stage = 1
+        """The head has ended: what comes through `on_header` now are trailers.
+
+        Only here does the parser still know what `Connection` said.
+        """
+        if self._stage == 0 and self._parser is not None:
+            self._stage = 1
+            self._keep_alive = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
@@ -148,9 +155,16 @@ class RequestReader:
         if self._overrun or self._stage == 0 or data[:4] == b"PRI ":
             self._restart()
             return False
-        self.request = request = self._checked(self._parser)
+        self.request = request = self._checked(self._parser, data)
+        behind = len(data) - end - 4
         if request.chunked:
-            self._wire = len(data) - end - 4
+            self._wire = behind
+            if self.complete and not data.endswith(_END):
+                self._restart()
+                return False
+        elif behind and behind > (request.length or 0):
+            self._restart()
+            return False
         return True
 
     def _restart(self) -> None:
@@ -184,7 +198,7 @@ class RequestReader:
             raise _bad("HTTP/2 is not served here.", 505, "http_version_not_supported")
         if self._stage == 0:
             raise _bad("The request's head cannot be read.")
-        self.request = self._checked(self._parser)
+        self.request = self._checked(self._parser, head)
         if upgrade:
             self._upgraded(self.request)
 
@@ -198,9 +212,11 @@ class RequestReader:
             )
         return _bad(f"The request cannot be read as HTTP/1.1: {error}.")
 
-    def _checked(self, parser: httptools.HttpRequestParser) -> Request:
+    def _checked(self, parser: httptools.HttpRequestParser, head: bytes) -> Request:
         version = parser.get_http_version()
         if version != "1.1" and version != "1.0":  # noqa: PLR1714 - on every request
+            if version == "0.9":
+                raise _bad("The request line names no version of HTTP.")
             raise _bad(
                 "Only HTTP/1.1 and HTTP/1.0 are served here.", 505, "http_version_not_supported"
             )
@@ -212,7 +228,7 @@ class RequestReader:
         method = parser.get_method()
         if method == b"CONNECT":
             raise _bad("FLM is no forward proxy.", 405, "method_not_allowed")
-        if url[:1] != b"/" and not (method == b"OPTIONS" and url == b"*"):
+        if head[len(method) + 1] != _SLASH:  # the parser skips spaces before it
             raise _bad("The request's target must be a path.")
         if b"#" in url:
             raise _bad("The request's target must not hold '#'.")
@@ -222,7 +238,7 @@ class RequestReader:
             values,
             self._doubled,
             version == "1.0",
-            parser.should_keep_alive(),
+            self._keep_alive,
         )
         if b"transfer-encoding" in values:
             self._check_coding(request)
@@ -257,13 +273,16 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self.complete = False
         self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n" + framing + b"\r\n")
-        asked = request.values.get(b"connection", b"").lower()
+        asked = b",".join(request.all(b"connection")).lower()
         request.keep_alive = not request.http10 and b"close" not in asked
 
     # The body.
 
     def body(self, data: bytes) -> bool:
         """Take bytes of the body; True when it is complete (in `chunks`).
+
+        What comes behind a sized body waits in `rest`. Where a chunked body ends the parser does
+        not tell: what comes behind it in the same piece is not read, and the connection closes.
 
         Raises `Refusal` 413 when the payload passes `body_limit` or the framing its share of it,
         and 400 when the framing is broken.
@@ -286,6 +305,8 @@ class RequestReader:
         except httptools.HttpParserError as error:
             if not self.complete:
                 raise _bad(f"The request's body cannot be read: {error}.") from error
+            self._overrun = True
+        if self.complete and request.chunked and data[-4:] != _END[-len(data) :]:
             self._overrun = True
         if self.size > self.body_limit:
             raise too_large(self.body_limit)
