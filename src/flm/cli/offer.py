@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
 from flm.cli import output
 from flm.cli.session import Session
 from flm.domain.engines import Engine, InstalledOnly
@@ -57,10 +55,7 @@ def _ask(session: Session, services: Services) -> bool:
                "  3  serve the demo: a tiny model of random weights; its words are gibberish\n"
                "  4  serve nothing for now")
         )  # fmt: skip
-        answer = click.prompt(
-            words(N_("What shall it be?")), type=click.Choice(["1", "2", "3", "4"]),
-            default="3", show_choices=False, err=True,
-        )  # fmt: skip
+        answer = output.ask(words(N_("What shall it be? [3]"))) or "3"
         if answer == "1" and _add_file(session, services):
             return False
         if answer == "2" and services.detection.detect().models:
@@ -74,9 +69,9 @@ def _ask(session: Session, services: Services) -> bool:
 
 def _add_file(session: Session, services: Services) -> bool:
     """Whether a file was given that can be served."""
-    path = click.prompt(session.words(N_("The file's path")), err=True)
+    path = output.ask(session.words(N_("The file's path:")))
     try:
-        services.models.add(path.strip().strip("'\""))
+        services.models.add(path.strip("'\""))
     except FlmError as error:
         phrases = session.words.error(error)
         session.note(N_("{message} {remedy}"), message=phrases.message, remedy=phrases.remedy)

@@ -63,6 +63,18 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def ask(question: str) -> str:
+    """A line that a person types; raises `KeyboardInterrupt` at the end of input (Ctrl-D).
+
+    Read plainly: readline swallows a Ctrl-C that comes while it sets itself up.
+    """
+    print(f"{question} ", end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise KeyboardInterrupt
+    return line.strip()
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout: with rich on a terminal, aligned columns elsewhere."""
     safe = [[terminal.visible(cell) for cell in row] for row in rows]
