@@ -53,9 +53,9 @@ class Bench:
         """Start the engine that always answers the same; its port and processes."""
         port = free_port()
         command = nginx.static_engine(self.processes.folder / f"engine-{port}", port)
-        process = self.processes.start(command, core)
+        pids = self.processes.start_nginx(command, core)
         wait_until("the static engine", lambda: ask(port, b"", "", "/v1/models") == 200)
-        return port, [process.pid, *machine.children_of(process.pid)]
+        return port, list(pids.values())
 
     def streaming_engine(self) -> tuple[int, list[int]]:
         """Start the engine that streams; its port and processes."""

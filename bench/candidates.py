@@ -12,7 +12,6 @@ from typing import Any
 
 from bench import nginx, upstream
 from bench.load import ask
-from bench.machine import children_of
 from bench.processes import Failed, Processes, free_port, wait_until
 
 SGLANG = Path(".bench/sglang-router/bin/python")
@@ -54,9 +53,7 @@ def plain_nginx(processes: Processes, core: int | None, engine: int, *, streams:
     port = free_port()
     folder = processes.folder / f"nginx-{port}"
     command = nginx.reverse_proxy(folder, port, engine, streams=streams)
-    main = processes.start(command, core)
-    wait_until("nginx", lambda: bool(children_of(main.pid)))
-    pids = {"main": main.pid, "worker": children_of(main.pid)[0]}
+    pids = processes.start_nginx(command, core)
     return _answering(Candidate(name="nginx", port=port, pids=pids))
 
 

@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench.machine import children_of
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -77,6 +79,14 @@ class Processes:
     def later(self, work: Callable[[], object]) -> None:
         """Do this when the run ends, last asked first."""
         self._stack.callback(work)
+
+    def start_nginx(self, command: list[str], core: int | None) -> dict[str, int]:
+        """Start an nginx; its main process and its worker, which would outlive a killed one."""
+        main = self.start(command, core)
+        wait_until("nginx", lambda: bool(children_of(main.pid)))
+        worker = children_of(main.pid)[0]
+        self.keep("pid", str(worker))
+        return {"main": main.pid, "worker": worker}
 
     def keep(self, kind: str, value: str) -> None:
         """Tell the keeper: `pid` is to be killed, `folder` to be removed, if the bench dies."""
