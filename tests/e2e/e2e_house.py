@@ -103,10 +103,17 @@ class Stream:
         self._connection.close()
 
     def next(self) -> str:
-        """The data of the next event, '' at the end of a body that ended as its framing says."""
-        while line := self._answer.readline():
-            if line.startswith(b"data: "):
-                return line[6:].decode().rstrip("\n")
+        """The data of the next event, '' at the end of a body that ended as its framing says.
+
+        Raises `http.client.IncompleteRead` for one that did not (`readline` would hide that).
+        """
+        line = b""
+        while byte := self._answer.read(1):
+            line += byte
+            if byte == b"\n":
+                if line.startswith(b"data: "):
+                    return line[6:].decode().rstrip("\n")
+                line = b""
         return ""
 
     def first_word(self) -> str:

@@ -18,7 +18,8 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("python -m flm.gateway is started by FLM's controller.\n")
         return 1
     processes = current()
-    if not processes.harden_child(int(arguments[3])):
+    # It outlives its controller by the 3 s in which it ends what it began: the channel tells it.
+    if not processes.harden_child(int(arguments[3]), outlives=True):
         return 1
     logging.basicConfig(
         level=logging.INFO,
