@@ -64,6 +64,11 @@ def throughput(rounds: Rounds) -> None:
     table(title, headings, rows)
     print("  engine + load share the rest core: where it is full, the candidate had more to give")
     for name, turns in rounds.items():
+        if len(turns[0].cpu_by_role) > 1:
+            shares = {
+                r: middle([turn.cpu_by_role[r] for turn in turns]) for r in turns[0].cpu_by_role
+            }
+            print(f"  {name}: " + ", ".join(f"{r} {share:.0%}" for r, share in shares.items()))
         stolen = middle([turn.candidate_core - turn.candidate_cpu for turn in turns])
         if stolen > 0.1:
             print(f"  {name}: others used {stolen:.0%} of its core; the figure is too low")

@@ -31,6 +31,7 @@ class Round:
 
     answers: Answers
     candidate_cpu: float
+    cpu_by_role: dict[str, float]
     engine_cpu: float
     candidate_core: float
     rest_core: float
@@ -43,7 +44,7 @@ def throughput_round(
 ) -> Round:
     """wrk for `seconds` against one candidate, then wait until it has caught up with itself."""
     body = request_body(candidate.model)
-    times, own, engines = core_times(), cpu_seconds(candidate.all_pids), cpu_seconds(engine)
+    times, own, engines = core_times(), cpu_by_role(candidate), cpu_seconds(engine)
     answers = closed_loop(
         candidate.port,
         body,
@@ -53,17 +54,24 @@ def throughput_round(
         core=cores.rest,
         folder=folder,
     )
-    after, own_after = core_times(), cpu_seconds(candidate.all_pids)
+    after, own_after = core_times(), cpu_by_role(candidate)
+    each = {role: (own_after[role] - own[role]) / answers.seconds for role in own}
     caught_up = settle(candidate)
     return Round(
         answers=answers,
-        candidate_cpu=(own_after - own) / answers.seconds,
+        candidate_cpu=sum(each.values()),
+        cpu_by_role=each,
         engine_cpu=(cpu_seconds(engine) - engines) / answers.seconds,
         candidate_core=busy_share(times, after, cores.candidate),
         rest_core=busy_share(times, after, cores.rest),
-        catch_up_cpu=cpu_seconds(candidate.all_pids) - own_after,
+        catch_up_cpu=cpu_seconds(candidate.all_pids) - sum(own_after.values()),
         catch_up_seconds=caught_up,
     )
+
+
+def cpu_by_role(candidate: Candidate) -> dict[str, float]:
+    """CPU seconds used so far by each of a candidate's processes."""
+    return {role: cpu_seconds([pid]) for role, pid in candidate.pids.items()}
 
 
 def settle(candidate: Candidate, limit: float = 20.0) -> float:
