@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from support.gateway import RunningGateway, gateway, target_at
 from support.scripted_engine import ScriptedEngine, answer_body, answering, sized
 
@@ -29,6 +30,5 @@ def served(
 def engine(module_engine: ScriptedEngine) -> ScriptedEngine:
     """The file's engine, as if nothing had been asked of it: it answers whole chats."""
     module_engine.script = answering(sized(answer_body()))
-    module_engine.hang_up()
     module_engine.seen.clear()
     return module_engine

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pytest
+
 from support.gateway import RunningGateway
 from support.raw_client import CHAT, RawClient, ask, chat, chunked, eventually, request
 from support.scripted_engine import ScriptedEngine
 
 POST = request("POST", CHAT).removesuffix(b"\r\n")
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 GET = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n"
 
 NOT_HTTP = {
-    "length and chunked": POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunked and length": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+    "length and chunked": POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "chunked and length": POST + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n",
     "two lengths": POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
     "two equal lengths": POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
     "a list of lengths": POST + b"Content-Length: 2, 2\r\n\r\n{}",
@@ -34,12 +36,13 @@ NOT_HTTP = {
     "obs-fold": GET + b"X: a\r\n b\r\n\r\n",
     "an empty name": GET + b": a\r\n\r\n",
     "a control character in a name": GET + b"X\x01: a\r\n\r\n",
-    "a chunk size with 0x": POST + b"Transfer-Encoding: chunked\r\n\r\n0x2\r\n{}\r\n0\r\n\r\n",
-    "a signed chunk size": POST + b"Transfer-Encoding: chunked\r\n\r\n+2\r\n{}\r\n0\r\n\r\n",
-    "a chunk size with a space": POST + b"Transfer-Encoding: chunked\r\n\r\n 2\r\n{}\r\n0\r\n\r\n",
-    "a chunk size that overflows": POST + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
-    "no CRLF behind a chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}0\r\n\r\n",
-    "bare LF behind a chunk's size": POST + b"Transfer-Encoding: chunked\r\n\r\n2\n{}\r\n0\r\n\r\n",
+    "a chunk size with 0x": CHUNKED + b"0x2\r\n{}\r\n0\r\n\r\n",
+    "a signed chunk size": CHUNKED + b"+2\r\n{}\r\n0\r\n\r\n",
+    "a chunk size with a space": CHUNKED + b" 2\r\n{}\r\n0\r\n\r\n",
+    "a chunk size that overflows": POST
+    + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+    "no CRLF behind a chunk": CHUNKED + b"2\r\n{}0\r\n\r\n",
+    "bare LF behind a chunk's size": CHUNKED + b"2\n{}\r\n0\r\n\r\n",
     "a lower-case method": b"get / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "an unknown method": b"BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "NUL in the target": b"GET /\x00 HTTP/1.1\r\nHost: localhost\r\n\r\n",

@@ -199,9 +199,7 @@ def chat(*lines: str, stream: bool = False, model: str = "m", text: str = "hi",
     body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
     if stream:
         body["stream"] = True
-    return request(
-        "POST", CHAT, *lines, body=json.dumps(body).encode(), version=version, key=key
-    )
+    return request("POST", CHAT, *lines, body=json.dumps(body).encode(), version=version, key=key)
 
 
 def chunked(*pieces: bytes, extension: bytes = b"", trailers: bytes = b"") -> bytes:

@@ -67,19 +67,29 @@ Script = Callable[[EngineSide], None]
 
 
 class ScriptedEngine:
-    """Listens on a free loopback port; ``script`` may be exchanged between connections.
+    """Listens on a free loopback port; a new ``script`` starts on new connections.
 
     ``seen``: the requests; ``connections``: how many there were.
     """
 
     def __init__(self, script: Script) -> None:
-        self.script = script
+        self._script = script
         self.seen: list[Seen] = []
         self.connections = 0
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = int(self._listening.getsockname()[1])
+
+    @property
+    def script(self) -> Script:
+        """What every connection runs."""
+        return self._script
+
+    @script.setter
+    def script(self, script: Script) -> None:
+        self._script = script
+        self.hang_up()
 
     def __enter__(self) -> ScriptedEngine:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -117,7 +127,7 @@ class ScriptedEngine:
 
     def _run(self, side: EngineSide) -> None:
         try:
-            self.script(side)
+            self._script(side)
         except OSError:
             return
         finally:

@@ -191,7 +191,7 @@ class GatewayDesk:
         for connection in list(self.connections):
             exchange = connection.exchange
             if exchange is not None and exchange.key_id in keys:
-                exchange.abort(
+                connection.abort_exchange(
                     Refusal(
                         401,
                         "key_revoked",

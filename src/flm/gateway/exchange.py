@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from flm.domain.records import JournalRecord
@@ -60,9 +61,16 @@ class Exchange:
 
     def abort(self, reason: Exception) -> None:
         """End it: its task is cancelled and finds `reason` in ``aborted``."""
-        if self.aborted is None and self.task is not None and not self.task.done():
-            self.aborted = reason
-            self.task.cancel()
+        task = self.task
+        if self.aborted is not None or task is None or task.done():
+            return
+        self.aborted = reason
+        work = task.get_coro()
+        if isinstance(work, Coroutine) and inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+            # Cancelled before its first step it would end without a record or an answer.
+            task.get_loop().call_soon(task.cancel)
+        else:
+            task.cancel()
 
     def failed(self, refusal: Refusal) -> None:
         """Note what the record says of an error."""

@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_blocked_at", "_blocked_size", "_body_at", "_buffered", "_desk", "_discarded",
         "_exchange", "_held", "_loopback", "_phase", "_reader", "_since", "_streaming",
-        "_transport", "client", "closing",
+        "_transport", "_unsent", "client", "closing",
     )  # fmt: skip
 
     def __init__(self, desk: Desk, loopback: bool) -> None:
@@ -87,6 +87,7 @@ class Connection(asyncio.Protocol):
         self._blocked_at: float | None = None
         self._blocked_size = 0
         self._streaming = False
+        self._unsent = 0
         self.closing = False
         self.client = ""
 
@@ -98,16 +99,25 @@ class Connection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         address = peer[0] if isinstance(peer, tuple) else "local"
         if not self._desk.caps.admit(address):
-            self._phase = Phase.CLOSED
-            self._transport.write(
-                self._desk.heads.lead(503) + b"retry-after: 1\r\ncontent-length: 0\r\n"
-                b"connection: close\r\n\r\n"
-            )
-            self._transport.close()
+            self._turn_away(address)
             return
         self.client = address
         self._transport.set_write_buffer_limits(high=WRITE_HIGH)
         self._desk.connections.add(self)
+
+    def _turn_away(self, address: str) -> None:
+        self._phase = Phase.CLOSED
+        refusal = Refusal(
+            503,
+            "too_many_connections",
+            "Too many connections are open.",
+            kind="server_error",
+            retry_after=1,
+        )
+        exchange = self._desk.open_exchange(address, self._loopback, self._since)
+        body = self._desk.refused(exchange, refusal)
+        self.answer(exchange, refusal.status, JSON, body, extra_of(refusal))
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client, whatever it is that they belong to."""
@@ -121,10 +131,11 @@ class Connection(asyncio.Protocol):
         elif phase is Phase.LINGER:
             self._discarded += len(data)
             if self._discarded > LINGER_BYTES:
-                self._transport.abort()
+                self._drop()
 
     def eof_received(self) -> bool:
         """The client's end of stream counts as gone."""
+        self._since = self._desk.clock.monotonic()
         self._gone()
         return False
 
@@ -132,8 +143,8 @@ class Connection(asyncio.Protocol):
         """The connection has ended, for whatever reason."""
         del error
         self._gone()
-        self._phase = Phase.CLOSED
         self._release()
+        self._sent()
         self._reader.close()
         if self.client:
             self._desk.connections.discard(self)
@@ -151,9 +162,22 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client has caught up."""
         self._blocked_at = None
+        self._since = self._desk.clock.monotonic()
+        self._sent()
         exchange = self._exchange
-        if exchange is not None and exchange.on_resume is not None:
+        if exchange is None:
+            asyncio.get_running_loop().call_soon(self._go_on)
+        elif exchange.on_resume is not None:
             exchange.on_resume()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether the client takes less than it is sent."""
+        return self._blocked_at is not None
+
+    def _sent(self) -> None:
+        self._desk.caps.answers -= self._unsent
+        self._unsent = 0
 
     # From bytes to an exchange.
 
@@ -228,23 +252,30 @@ class Connection(asyncio.Protocol):
         self._phase = Phase.BUSY
         # Kept by the exchange; serve() is the boundary that sees every exception.
         exchange.task = asyncio.get_running_loop().create_task(self._desk.serve(exchange, self))
+        if self._held:
+            self._hold(b"")
 
     def _hold(self, data: bytes) -> None:
-        if len(self._held) + len(data) > HELD_BYTES:
-            self._transport.abort()
-            return
+        """Keep what came too early, unparsed; beyond 64 KiB the connection is closed."""
         self._held += data
+        if len(self._held) > HELD_BYTES:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Close without a further word; the client counts as gone at once."""
+        self._gone()
+        self._transport.abort()
 
     def _gone(self) -> None:
         exchange = self._exchange
+        phase, self._phase = self._phase, Phase.CLOSED
         if exchange is None:
             return
-        if self._phase is Phase.BUSY:
+        if phase is Phase.BUSY:
             exchange.abort(ClientGone())
-        elif self._phase is Phase.BODY:
+        elif phase is Phase.BODY:
             self._exchange = None
             self._desk.refused(exchange, Refusal(499, "client_closed", "The client left."))
-        self._phase = Phase.CLOSED
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer an error while the request may still be arriving, then discard and close."""
@@ -256,6 +287,7 @@ class Connection(asyncio.Protocol):
         unread = not self._reader.complete
         if unread or refusal.close:
             self.closing = True
+        self._reader.chunks = []
         body = self._desk.refused(exchange, refusal)
         self.answer(exchange, refusal.status, JSON, body, extra_of(refusal))
         self.finish()
@@ -276,6 +308,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(head)
         else:
             self._transport.write(head + body)
+        if self._blocked_at is not None:
+            self._unsent += len(body)
+            self._desk.caps.answers += len(body)
 
     def _persistence(self, exchange: Exchange) -> bytes:
         request = exchange.request
@@ -327,12 +362,28 @@ class Connection(asyncio.Protocol):
         if self.closing or self._desk.draining:
             self._close_gently()
             return
-        self._phase = Phase.HEAD
         self._since = self._desk.clock.monotonic()
-        held, self._held = self._held, b""
-        self._reader.next()
-        if held:
-            self._take_head(held)
+        rest = self._reader.next()
+        if self._held or rest or self._blocked_at is not None:
+            self._phase = Phase.BUSY
+            self._hold(rest)
+            asyncio.get_running_loop().call_soon(self._go_on)
+        else:
+            self._phase = Phase.HEAD
+
+    def _go_on(self) -> None:
+        """The next pipelined request, once the client has taken the answers so far.
+
+        Called by the loop: refused requests in a row must not nest.
+        """
+        if self._phase is Phase.BUSY and self._exchange is None and self._blocked_at is None:
+            if self._desk.draining:
+                self._close_gently()
+                return
+            self._phase = Phase.HEAD
+            held, self._held = self._held, b""
+            if held:
+                self._take_head(held)
 
     def _release(self) -> None:
         self._desk.caps.bodies -= self._buffered
@@ -340,28 +391,30 @@ class Connection(asyncio.Protocol):
 
     def _close_gently(self) -> None:
         """Close so that the last answer arrives: a client that still sends would be sent RST."""
-        if self._reader.complete and not self._held:
+        self._since = self._desk.clock.monotonic()
+        if self._reader.complete and not self._held and not self._reader.rest:
             self._phase = Phase.CLOSED
             self._transport.close()
             return
         self._phase = Phase.LINGER
-        self._since = self._desk.clock.monotonic()
         self._discarded = 0
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
     def close_if_idle(self) -> bool:
-        """Close it unless an exchange runs; whether it is closed."""
-        if self._phase in (Phase.HEAD, Phase.BODY):
+        """Close it unless an exchange runs or its body is arriving; whether it is closed."""
+        if self._phase is Phase.HEAD:
             self.closing = True
             self._phase = Phase.CLOSED
             self._transport.close()
             return True
-        return self._phase is not Phase.BUSY
+        return self._phase not in (Phase.BUSY, Phase.BODY)
 
-    def abort_exchange(self, reason: Exception) -> None:
-        """End the running exchange, if there is one, for `reason`."""
-        if self._exchange is not None:
+    def abort_exchange(self, reason: Refusal) -> None:
+        """End the exchange that runs or whose body is arriving, if there is one, with `reason`."""
+        if self._phase is Phase.BODY:
+            self._refuse(reason)
+        elif self._exchange is not None:
             self._exchange.abort(reason)
 
     @property
@@ -380,10 +433,10 @@ class Connection(asyncio.Protocol):
             self._sweep_head(now)
         elif phase is Phase.BODY:
             self._sweep_body(now)
-        elif phase is Phase.LINGER:
-            if now - self._since > LINGER_SECONDS:
-                self._transport.abort()
-        elif phase is Phase.BUSY:
+        elif phase is Phase.LINGER or phase is Phase.CLOSED:
+            if now - self._since > (LINGER_SECONDS if phase is Phase.LINGER else STALLED_SECONDS):
+                self._drop()
+        else:
             exchange = self._exchange
             if exchange is not None and exchange.deadline is not None and now > exchange.deadline:
                 exchange.abort(
@@ -403,8 +456,11 @@ class Connection(asyncio.Protocol):
                 self._refuse(
                     Refusal(408, "request_timeout", "The request's head took too long.", close=True)
                 )
-        elif waited > IDLE_SECONDS and self._transport.get_write_buffer_size() == 0:
-            self._transport.close()
+        elif waited > IDLE_SECONDS:
+            if self._transport.get_write_buffer_size() == 0:
+                self._transport.close()
+            else:
+                self._drop()  # it has not even taken its last answer
 
     def _sweep_body(self, now: float) -> None:
         waited = now - self._body_at - BODY_GRACE_SECONDS
@@ -420,7 +476,7 @@ class Connection(asyncio.Protocol):
             self._blocked_size = size
             self._blocked_at = now
         elif self._blocked_at is not None and now - self._blocked_at > STALLED_SECONDS:
-            self._transport.abort()
+            self._drop()
             return True
         return False
 

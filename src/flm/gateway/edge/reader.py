@@ -152,19 +152,19 @@ class RequestReader:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._restart()
             return False
-        if self._overrun or self._stage == 0 or data[:4] == b"PRI ":
+        behind = len(data) - end - 4
+        if (
+            self._overrun
+            or self._stage == 0
+            or data[:4] == b"PRI "
+            # The first bytes of a pipelined request; a chunked body ends with blank lines.
+            or (self.complete and behind != self.size and data[-4:] != _END)
+        ):
             self._restart()
             return False
         self.request = request = self._checked(self._parser, data)
-        behind = len(data) - end - 4
         if request.chunked:
             self._wire = behind
-            if self.complete and not data.endswith(_END):
-                self._restart()
-                return False
-        elif behind and behind > (request.length or 0):
-            self._restart()
-            return False
         return True
 
     def _restart(self) -> None:
