@@ -27,7 +27,6 @@ DEFAULTS = {
     "logs.keep_days": 90,
     "logs.keep_records": 1_000_000,
     "journal.max_bytes": 1_073_741_824,
-    "language": "auto",
 }
 
 
@@ -178,19 +177,6 @@ def test_what_is_no_host_name_is_refused(text: str):
     """A wildcard would open the door that the setting guards."""
     with pytest.raises(InvalidValue):
         setting("server.allowed_hosts").kind.parse("server.allowed_hosts", text)
-
-
-@pytest.mark.parametrize("text", ["ja", "JA", "ja_JP.UTF-8", "ja-JP"])
-def test_a_language_may_come_as_a_locale(text: str):
-    """FLM_LANG is often copied from LANG."""
-    assert resolve({}, {"FLM_LANG": text}).language == "ja"
-
-
-def test_an_unknown_language_is_refused_with_the_known_ones():
-    """The message lists what would be right."""
-    with pytest.raises(InvalidValue) as caught:
-        setting("language").kind.parse("language", "fr")
-    assert caught.value.message == "language must be one of auto, en, ja, not 'fr'."
 
 
 def test_context_lengths_are_set_by_engine_and_model():

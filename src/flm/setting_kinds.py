@@ -75,27 +75,6 @@ class ContextLengths(Whole, frozen=True):
             return None
 
 
-class Choice(msgspec.Struct, frozen=True):
-    """One of a few words."""
-
-    words: tuple[str, ...]
-
-    def parse(self, name: str, text: str) -> str:
-        """The word, in any case; what a locale adds (`ja_JP.UTF-8`) is dropped."""
-        return self.check(name, re.split(r"[_.@-]", text.strip().lower())[0] or text)
-
-    def check(self, name: str, value: object) -> str:
-        """One of the words as it is written."""
-        if isinstance(value, str) and value in self.words:
-            return value
-        raise InvalidValue(
-            N_("{name} must be one of {words}, not {value!r}."),
-            name=name,
-            words=", ".join(self.words),
-            value=value,
-        )
-
-
 class LoopbackAddress(msgspec.Struct, frozen=True):
     """A loopback address; `localhost` stands for 127.0.0.1."""
 

@@ -18,7 +18,6 @@ import msgspec
 from flm.domain.models import nearest
 from flm.errors import N_, InvalidValue, NotFound
 from flm.setting_kinds import (
-    Choice,
     ContextLengths,
     HostNames,
     Kind,
@@ -46,7 +45,7 @@ class Setting(msgspec.Struct, frozen=True):
     @property
     def variable(self) -> str:
         """The environment variable that sets it."""
-        return "FLM_LANG" if self.name == "language" else f"FLM_{self.attribute.upper()}"
+        return f"FLM_{self.attribute.upper()}"
 
     def resolve(
         self, stored: Mapping[str, str], environ: Mapping[str, str], overrides: Mapping[str, Value]
@@ -96,8 +95,6 @@ REGISTRY: tuple[Setting, ...] = (
             N_("How many request records are kept at most.")),
     Setting("journal.max_bytes", Whole(1 << 20, 1 << 40), 1 << 30,
             N_("How large the journal may grow, in bytes, while the database cannot be written.")),
-    Setting("language", Choice(("auto", "en", "ja")), "auto",
-            N_("The language of the text for people; auto takes the system's.")),
 )  # fmt: skip
 """Every setting with a fixed name, in the order in which they are listed."""
 
@@ -129,7 +126,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     logs_keep_days: int
     logs_keep_records: int
     journal_max_bytes: int
-    language: Literal["auto", "en", "ja"]
     contexts: dict[str, dict[str, int]] = {}
     sources: dict[str, Source] = {}
 
