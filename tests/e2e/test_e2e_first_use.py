@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from e2e_house import accepts, sdk
 
-from support.running_flm import Flm, alive, until
+from support.running_flm import Flm, Up, alive, until
 
 UID = 4242
 """A user this machine need not know."""
@@ -115,6 +115,19 @@ def test_started_twice_at_once_on_one_port_is_one_controller(flm: Flm) -> None:
     assert [each.returncode for each in both] == [0, 0], told
     pid = flm.status()["pid"]
     assert all(f'"pid": {pid}' in each for each in told)
+
+
+def test_two_first_ups_at_once_are_one_and_the_key_that_was_shown_works(flm: Flm) -> None:
+    """One serves, the other tells what serves and leaves; neither takes the other's key away."""
+    for attempt in range(3):
+        both = Flm(flm.data.with_name(f"both{attempt}"))
+        with both.up() as one, Up(both, both.command("up", "--port", "0"), {}) as other:
+            told = [one.ready().told, other.ready().told]
+            assert told[0]["pid"] == told[1]["pid"]
+            (key,) = [each["api_key"] for each in told if each["api_key"] is not None]
+            assert accepts(one.port, key) == 200
+            both.tell("proxy", "stop")
+            assert (one.wait().code, other.wait().code) == (0, 0)
 
 
 def test_a_port_that_is_taken_is_refused_with_the_name_of_who_has_it(flm: Flm) -> None:

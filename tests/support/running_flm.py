@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -147,11 +148,14 @@ class Flm:
         until(lambda: not self.processes(), f"nothing left of {self.data}", seconds)
 
     def close(self) -> None:
-        """Stop what runs; what does not stop is killed."""
+        """Stop what runs; what does not go is killed, and the test fails."""
         stopped = self.run("proxy", "stop", seconds=90)
-        for process in self.processes():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        try:
+            self.gone()
+        finally:
+            for process in self.processes():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         assert stopped.code == 0, stopped
 
     # What was served.
@@ -209,7 +213,7 @@ class Up(Served):
 
     def __init__(self, flm: Flm, command: list[str], popen: Mapping[str, Any]) -> None:
         super().__init__(flm, {})
-        self._errors = (flm.data.parent / f"{flm.data.name}.stderr").open("w+")
+        self._errors = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
