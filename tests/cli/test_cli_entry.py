@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Flm
@@ -220,6 +221,21 @@ def test_a_closed_pipe_is_not_an_error() -> None:
         )
 
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_a_closed_stream_is_not_an_error(data_dir: Path, closed: str) -> None:
+    """Cron and service managers start commands without them."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m flm api-keys create --label x {closed}"],
+        env={**os.environ, "FLM_DATA_DIR": str(data_dir)},
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
 
 
 def test_help_imports_neither_the_database_nor_the_event_loop() -> None:

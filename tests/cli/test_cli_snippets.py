@@ -148,3 +148,13 @@ def test_the_variable_is_set_as_each_shell_does() -> None:
     """`export` for POSIX shells, `$env:` for PowerShell."""
     assert snippets.set_variable("flm_k", windows=False) == "export FLM_API_KEY=flm_k"
     assert snippets.set_variable("flm_k", windows=True) == '$env:FLM_API_KEY = "flm_k"'
+
+
+def test_a_proxy_in_the_environment_is_passed_by(base_url: str) -> None:
+    """curl would ask it for 127.0.0.1 too."""
+    request = snippets.first_request("demo")
+
+    line = snippets.curl(base_url, "flm_k", request, windows=False, direct=True)
+    in_shell(line, http_proxy="http://127.0.0.1:1", all_proxy="http://127.0.0.1:1")
+
+    assert Echo.asked == [chat_request("demo")]

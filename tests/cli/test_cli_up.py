@@ -275,6 +275,30 @@ def test_a_port_that_is_taken_is_told_and_costs_no_key(data_dir: Path, flm: Flm)
     assert [key["state"] for key in keys if key["state"] == "active"] == []
 
 
+def test_two_first_starts_at_once_are_one(data_dir: Path, flm: Flm) -> None:
+    """One serves and shows the key, the other tells what serves; the key that was shown holds."""
+    command = [*FLM, "up", "--port", "0", "--format", "json"]
+    pair = [
+        subprocess.Popen(
+            command,
+            env=environ(data_dir, NO_ENGINES),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    told = [json.loads(each.stdout.readline())["data"] for each in pair if each.stdout]
+    used = [asks(told[0]["base_url"], each["api_key"]) for each in told if each["api_key"]]
+    flm("proxy", "stop")
+    for each in pair:
+        each.communicate(timeout=PATIENCE)
+
+    assert told[0]["base_url"] == told[1]["base_url"]
+    assert used == [200]
+    assert [each.returncode for each in pair] == [0, 0]
+
+
 def test_a_first_start_in_a_terminal(data_dir: Path) -> None:
     """The key is shown once, Ctrl-C ends it, and the next start does not show it again."""
     first = Terminal(data_dir, "up", "--demo", "--port", "0")

@@ -80,8 +80,7 @@ def _show(session: Session, pieces: Iterable[Piece]) -> None:
             finish = piece.finish or finish
             if piece.text:
                 begun = True
-                sys.stdout.write(clean(piece.text))
-                sys.stdout.flush()
+                output.write(clean(piece.text), end="")
     finally:
         if begun:
             output.write()

@@ -103,7 +103,10 @@ def _errors(words: Words) -> Iterator[str]:
     yield ""
     yield from _table(
         [N_("Code"), N_("Exit code"), N_("Message"), N_("What to do")],
-        [(f"`{e.code}`", str(e.exit_code), words(e.message), words(e.remedy)) for e in command],
+        [
+            (f"`{e.code}`", str(e.exit_code), words(e.message), words(e.remedy) or "-")
+            for e in command
+        ],
         words,
     )
     yield from ("", "## " + words(N_("Errors of the API")), "")
@@ -114,7 +117,7 @@ def _errors(words: Words) -> Iterator[str]:
     yield ""
     yield from _table(
         [N_("Status"), N_("Code"), N_("Message")],
-        [(str(e.status), f"`{e.code}`", e.message) for e in api],
+        [(str(e.status), f"`{e.code}`", e.message or "-") for e in api],
         words,
     )
 

@@ -40,48 +40,85 @@ def scan(package: Path) -> tuple[list[ApiError], list[CommandError]]:
     api: set[ApiError] = set()
     command: set[CommandError] = set()
     for path in package.rglob("*.py"):
-        for call in _calls(path):
-            answer = _api_error(call)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        reader = _Reader(_constants(tree))
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            answer = reader.api_error(call)
             if answer is not None:
                 api.add(answer)
             else:
-                command.update(_command_error(call))
-    return sorted(api), sorted(command)
+                command.update(reader.command_error(call))
+    told = {(error.status, error.code) for error in api if error.message}
+    return (
+        sorted(error for error in api if error.message or error[:2] not in told),
+        sorted(command),
+    )
 
 
-def _calls(path: Path) -> Iterator[ast.Call]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+def _constants(tree: ast.Module) -> dict[str, ast.expr]:
+    """The names a module gives to literals."""
+    return {
+        target.id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
-def _api_error(call: ast.Call) -> ApiError | None:
-    if len(call.args) < 3:
-        return _broken_stream(call)
-    status, code = call.args[0], call.args[1]
-    if not (isinstance(status, ast.Constant) and isinstance(code, ast.Constant)):
-        return None
-    if type(status.value) is not int or not 400 <= status.value < 600:
-        return None
-    if not (isinstance(code.value, str) and _CODE.fullmatch(code.value)):
-        return None
-    return ApiError(status.value, code.value, _text(call.args[2]))
+class _Reader:
+    """Reads the calls of one module."""
 
+    def __init__(self, constants: dict[str, ast.expr]) -> None:
+        self._constants = constants
 
-def _broken_stream(call: ast.Call) -> ApiError | None:
-    if _name(call) != "StreamBroken" or not call.args:
-        return None
-    code = _text(_keyword(call, "code")) or "stream_interrupted"
-    return ApiError(502, code, _text(call.args[0]))
+    def api_error(self, call: ast.Call) -> ApiError | None:
+        """The answer of the API that this call makes, if it makes one."""
+        if len(call.args) < 3:
+            return self._broken_stream(call)
+        status, code = call.args[0], call.args[1]
+        if not (isinstance(status, ast.Constant) and isinstance(code, ast.Constant)):
+            return None
+        if type(status.value) is not int or not 400 <= status.value < 600:
+            return None
+        if not (isinstance(code.value, str) and _CODE.fullmatch(code.value)):
+            return None
+        return ApiError(status.value, code.value, self._text(call.args[2]))
 
+    def _broken_stream(self, call: ast.Call) -> ApiError | None:
+        if _name(call) != "StreamBroken" or not call.args:
+            return None
+        code = self._text(_keyword(call, "code")) or "stream_interrupted"
+        return ApiError(502, code, self._text(call.args[0]))
 
-def _command_error(call: ast.Call) -> Iterator[CommandError]:
-    kind = getattr(errors, _name(call), None)
-    if not (isinstance(kind, type) and issubclass(kind, FlmError)) or issubclass(kind, Refusal):
-        return
-    message = _text(call.args[0]) if call.args else ""
-    if message:
-        code = _text(_keyword(call, "code")) or kind.code
-        yield CommandError(code, kind.exit_code, message, _text(_keyword(call, "remedy")))
+    def command_error(self, call: ast.Call) -> Iterator[CommandError]:
+        """The error of the command that this call makes, if it makes one."""
+        kind = getattr(errors, _name(call), None)
+        if not (isinstance(kind, type) and issubclass(kind, FlmError)):
+            return
+        message = self._text(call.args[0]) if call.args else ""
+        if message and not issubclass(kind, Refusal):
+            code = self._text(_keyword(call, "code")) or kind.code
+            remedy = self._text(_keyword(call, "remedy"))
+            yield CommandError(code, kind.exit_code, message, remedy)
+
+    def _text(self, node: ast.expr | None) -> str:
+        """The text of a literal, of `N_("…")`, of a name for one; '' for what is computed.
+
+        Values in an f-string stand as `{name}`, or as `…` where they are no plain name.
+        """
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return node.value
+        if isinstance(node, ast.Name):
+            return self._text(self._constants.get(node.id))
+        if isinstance(node, ast.JoinedStr):
+            return "".join(self._text(part) for part in node.values)
+        if isinstance(node, ast.FormattedValue):
+            plain = isinstance(node.value, ast.Name)
+            return "{" + ast.unparse(node.value) + "}" if plain else "…"
+        if isinstance(node, ast.Call) and _name(node) == "N_" and node.args:
+            return self._text(node.args[0])
+        return ""
 
 
 def _name(call: ast.Call) -> str:
@@ -90,16 +127,3 @@ def _name(call: ast.Call) -> str:
 
 def _keyword(call: ast.Call, name: str) -> ast.expr | None:
     return next((word.value for word in call.keywords if word.arg == name), None)
-
-
-def _text(node: ast.expr | None) -> str:
-    """The text of a literal, of `N_("…")` or of an f-string with its values as `{…}`; else ''."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        return "".join(_text(part) for part in node.values)
-    if isinstance(node, ast.FormattedValue):
-        return "{" + ast.unparse(node.value) + "}"
-    if isinstance(node, ast.Call) and _name(node) == "N_" and node.args:
-        return _text(node.args[0])
-    return ""

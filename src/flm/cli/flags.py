@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from flm.errors import N_, Conflict
 from flm.setting_kinds import LoopbackAddress, Whole
 from flm.wire.control import Status
+
+
+class Flags(NamedTuple):
+    """How to serve; None is not given. ``bind`` is in its normal form (`address`)."""
+
+    port: int | None = None
+    bind: str | None = None
+    demo: bool = False
 
 
 def address(port: int | None, bind: str | None) -> tuple[int | None, str | None]:
@@ -15,12 +25,12 @@ def address(port: int | None, bind: str | None) -> tuple[int | None, str | None]
     )
 
 
-def agree(running: Status, port: int | None, bind: str | None, demo: bool) -> None:
+def agree(running: Status, flags: Flags) -> None:
     """Raise `Conflict`, naming the difference, unless `running` has these flags.
 
-    A flag that was not given agrees with everything; port 0 with every port. ``bind`` is in its
-    normal form (`address`).
+    A flag that was not given agrees with everything; port 0 with every port.
     """
+    port, bind, demo = flags
     listening = running.handles[0] if running.handles else None
     if listening is not None and port not in (None, 0, listening.port):
         raise _differs(running, "--port", port, listening.port)

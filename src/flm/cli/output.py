@@ -26,15 +26,16 @@ def speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def is_terminal(stream: TextIO) -> bool:
-    """Whether a person sees this stream; a closed one is seen by nobody."""
-    return not stream.closed and stream.isatty()
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is at this stream; None (`flm … >&-`) and a closed one have nobody."""
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def discard_output() -> None:
     """The reader has gone: let what is still buffered go nowhere instead of failing at exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    streams: tuple[TextIO | None, ...] = (sys.stdout, sys.stderr)
+    for stream in filter(None, streams):
         try:
             stream.flush()
         except OSError:
@@ -53,9 +54,9 @@ def document(data: Any) -> str:
     return to_json({"version": VERSION, "data": data})
 
 
-def write(text: str = "") -> None:
-    """A line (or several) on stdout, at once."""
-    print(text, flush=True)
+def write(text: str = "", *, end: str = "\n") -> None:
+    """A line (or several, or a piece of one) on stdout, at once."""
+    print(text, end=end, flush=True)
 
 
 def note(text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flm.cli import documents, output, phrases
 from flm.cli.commands import Group, add_to, command, option, pass_session
-from flm.cli.flags import address, agree
+from flm.cli.flags import Flags, address, agree
 from flm.cli.session import Session
 from flm.cli.when import local
 from flm.errors import N_
@@ -26,11 +26,11 @@ proxy = Group(
 @pass_session
 def start(session: Session, port: int | None, bind: str | None, demo: bool) -> None:
     """Start it detached, or tell what runs."""
-    port, bind = address(port, bind)
+    flags = Flags(*address(port, bind), demo)
     with session.services() as services:
         before = services.proxies.status()
-        status = services.proxies.start_detached(port, bind, demo)
-    agree(status, port, bind, demo)
+        status = services.proxies.start_detached(*flags)
+    agree(status, flags)
     if session.json:
         session.document(documents.status(status))
         return

@@ -36,20 +36,27 @@ def first_request(model: str | None, *, embeddings: bool = False) -> Request:
     )
 
 
-def curl(base_url: str, key: str | None, request: Request, *, windows: bool) -> str:
-    """One line for curl; without `key` it takes it from `FLM_API_KEY`."""
+def curl(
+    base_url: str, key: str | None, request: Request, *, windows: bool, direct: bool = False
+) -> str:
+    """One line for curl; without `key` it takes it from `FLM_API_KEY`.
+
+    ``direct``: past the proxy that this shell's variables name.
+    """
+    past = "--noproxy '*' " if direct else ""
     if windows:
-        return _powershell_curl(base_url, key, request)
+        return _powershell_curl(base_url, key, request, past)
     bearer = key if key is not None else f"${VARIABLE}"
-    line = f'curl {shlex.quote(base_url + request.path)} -H "Authorization: Bearer {bearer}"'
+    url = shlex.quote(base_url + request.path)
+    line = f'curl {past}{url} -H "Authorization: Bearer {bearer}"'
     if request.body is None:
         return line
     return f"{line} -H 'Content-Type: application/json' -d {shlex.quote(json.dumps(request.body))}"
 
 
-def _powershell_curl(base_url: str, key: str | None, request: Request) -> str:
+def _powershell_curl(base_url: str, key: str | None, request: Request, past: str) -> str:
     bearer = key if key is not None else f"$env:{VARIABLE}"
-    line = f'curl.exe "{base_url}{request.path}" -H "Authorization: Bearer {bearer}"'
+    line = f'curl.exe {past}"{base_url}{request.path}" -H "Authorization: Bearer {bearer}"'
     if request.body is None:
         return line
     body = json.dumps(request.body).replace("'", "''")

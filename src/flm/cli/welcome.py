@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from flm.cli import documents, phrases, snippets, terminal
@@ -14,10 +14,12 @@ from flm.language import Words
 
 
 class Shell(NamedTuple):
-    """Where lines will be pasted: the quoting, and a Python to call there."""
+    """Where lines will be pasted: the quoting, a Python to call there, and whether curl would
+    take a proxy even to this machine."""
 
     windows: bool
     interpreter: str
+    proxied: bool = False
 
 
 class Serving(NamedTuple):
@@ -47,11 +49,12 @@ def document(serving: Serving) -> documents.Document:
     }
 
 
-def shell(platform: str, executable: str, python3: str | None) -> Shell:
+def shell(platform: str, executable: str, python3: str | None, environ: Mapping[str, str]) -> Shell:
     """The shell people paste into; the Python is one that is there for sure."""
+    proxied = any(environ.get(name) for name in ("http_proxy", "all_proxy", "ALL_PROXY"))
     if platform == "win32":
-        return Shell(True, f'& "{executable}"')
-    return Shell(False, "python3" if python3 else shlex.quote(executable))
+        return Shell(True, f'& "{executable}"', proxied)
+    return Shell(False, "python3" if python3 else shlex.quote(executable), proxied)
 
 
 def text(words: Words, serving: Serving, target: Shell) -> str:
@@ -119,7 +122,9 @@ def _engine(words: Words, engine: Engine) -> str:
 def _lines(words: Words, serving: Serving, target: Shell) -> str:
     request = _request(serving.models)
     key = serving.api_key
-    curl = snippets.curl(serving.base_url, key, request, windows=target.windows)
+    curl = snippets.curl(
+        serving.base_url, key, request, windows=target.windows, direct=target.proxied
+    )
     python = snippets.python(serving.base_url, key, request, interpreter=target.interpreter)
     return "\n".join(
         (
