@@ -9,17 +9,21 @@ from collections import Counter
 from types import TracebackType
 
 from e2e_house import CHAT, chat
+
 from flm.tasks import Tasks
 
 DONE = b"data: [DONE]\n\n"
 
 
 class Load:
-    """So many connections to a port, each in a loop; every second request is a stream.
+    """So many clients of a port, each in a loop; every second request is a stream.
+
+    Half of them keep their connection, half make a new one for each request.
 
     ``whole``: the request ids of responses that were complete at the client, by their status: the
     last byte that Content-Length told of, or the end mark, was there. ``refused`` counts refused
-    connections, ``cut`` responses and connections that ended before that.
+    connections, ``cut`` connections that ended while an answer was waited for, ``half`` those
+    among them whose answer had begun.
     """
 
     def __init__(self, port: int, key: str, model: str, connections: int = 32) -> None:
@@ -28,6 +32,7 @@ class Load:
         self.kinds: Counter[str] = Counter()
         self.refused = 0
         self.cut = 0
+        self.half = 0
         self._requests = [
             self._request(key, chat(model, stream=stream)) for stream in (False, True)
         ]
@@ -64,6 +69,7 @@ class Load:
                 await asyncio.sleep(0.005)
 
     async def _client(self, number: int) -> None:
+        keeps = number % 2 == 0
         while True:
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -75,10 +81,7 @@ class Load:
                 self.cut += 1
                 continue
             try:
-                while True:
-                    number += 1
-                    writer.write(self._requests[number % 2])
-                    await self._answer(reader)
+                number = await self._ask(number, reader, writer, keeps=keeps)
             except (OSError, asyncio.IncompleteReadError):
                 self.cut += 1
             finally:
@@ -86,10 +89,28 @@ class Load:
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
 
-    async def _answer(self, reader: asyncio.StreamReader) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
-        fields = dict(line.split(": ", 1) for line in head[1:] if line)
-        status = int(head[0].split(" ")[1])
+    async def _ask(
+        self,
+        number: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        keeps: bool,
+    ) -> int:
+        """One request after the other, or only one; the number of the last."""
+        while True:
+            number += 1
+            writer.write(self._requests[number // 2 % 2])
+            goes_on = await self._answer(reader)
+            if not (keeps and goes_on):
+                return number
+
+    async def _answer(self, reader: asyncio.StreamReader) -> bool:
+        """Read one answer to its last byte; whether the connection may be used again."""
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower().split("\r\n")
+        self.half += 1
+        fields = dict(line.split(": ", 1) for line in lines[1:] if line)
+        status = int(lines[0].split(" ")[1])
         if "content-length" in fields:
             await reader.readexactly(int(fields["content-length"]))
             self._note(fields, status, "sized")
@@ -97,8 +118,8 @@ class Load:
             await reader.readuntil(DONE)
             self._note(fields, status, "stream")
             await reader.readuntil(b"0\r\n\r\n")
-        if fields.get("connection") == "close":
-            raise ConnectionResetError("the gateway leaves")
+        self.half -= 1
+        return fields.get("connection") != "close"
 
     def _note(self, fields: dict[str, str], status: int, kind: str) -> None:
         self.whole[fields["x-request-id"]] = status

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import os
 import signal
+import sqlite3
 import statistics
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
-
 from e2e_engines import Switchboard
 from e2e_house import CHAT, Stream, accepts, call, chat, code_of
 from e2e_load import Load
+
 from support.running_flm import Flm, Served, alive, until
 
 ROUNDS = 4
@@ -57,8 +61,7 @@ async def test_killed_gateways_forget_nothing_and_refuse_no_connection(
             gateway = await asyncio.to_thread(started.gateway)
             os.kill(gateway, signal.SIGKILL)
         await load.more(300)
-    assert load.refused == 0
-    assert load.cut > 0
+    assert (load.refused, load.cut > 0) == (0, True)
     assert min(load.kinds["sized"], load.kinds["stream"]) > 300
     assert await asyncio.to_thread(forgotten, flm, load) == set()
     assert flm.status()["gateway"]["restarts"] == ROUNDS
@@ -90,6 +93,47 @@ async def test_both_killed_at_once_forget_nothing(flm: Flm, served: tuple[Served
         started = await asyncio.to_thread(flm.start, "--port", str(started.port))
         await load.more(300)
     assert await asyncio.to_thread(forgotten, flm, load) == set()
+
+
+async def test_a_stop_under_load_cuts_no_answer(flm: Flm, served: tuple[Served, str]) -> None:
+    """What has begun ends; what was whole is stored when the command returns."""
+    started, key = served
+    async with Load(started.port, key, "shared") as load:
+        await load.more(300)
+        stopped = await asyncio.to_thread(flm.tell, "proxy", "stop")
+    assert (stopped["stopped"], load.half) == (True, 0)
+    recorded = {each["request_id"] for each in flm.logs("--limit", "100000")}
+    assert load.whole.keys() <= recorded
+    assert list((flm.data / "journal").rglob("*.seg")) == []
+
+
+@pytest.mark.parametrize(
+    "reached", ["controller.lock", "control.sock", "pepper", "telemetry.db", "gateway.log"]
+)
+def test_killed_anywhere_in_its_first_start_the_next_one_works(flm: Flm, reached: str) -> None:
+    """Half-made databases, secrets and sockets are no obstacle, and nothing is left."""
+    command = [sys.executable, "-P", "-m", "flm.control", "--data-dir", str(flm.data)]
+    starting = subprocess.Popen([*command, "--port", "0"], env=flm.environ)
+    until(lambda: (flm.data / reached).exists(), reached, pause=0.0)
+    starting.kill()
+    starting.wait(10)
+    assert flm.status() == {"running": False}
+    served = flm.start("--demo")
+    _, key = flm.key()
+    assert call(served.port, CHAT, key, chat("flm-demo", max_tokens=2)).status == 200
+
+
+def test_a_locked_database_keeps_no_request_waiting(flm: Flm, served: tuple[Served, str]) -> None:
+    """Records stay in the journal, and are stored when the lock is gone."""
+    started, key = served
+    locker = sqlite3.connect(flm.data / "telemetry.db", isolation_level=None)
+    with contextlib.closing(locker):
+        locker.execute("BEGIN EXCLUSIVE")
+        answers = [call(started.port, CHAT, key, chat("shared")) for _ in range(20)]
+        locker.execute("ROLLBACK")
+    assert [answer.status for answer in answers] == [200] * 20
+    for answer in answers:
+        assert flm.record(answer.headers["x-request-id"])["status"] == 200
 
 
 def test_a_killed_gateway_is_back_within_a_second(served: tuple[Served, str]) -> None:

@@ -8,9 +8,9 @@ import subprocess
 import threading
 
 import pytest
-
 from e2e_engines import Switchboard
 from e2e_house import House, Stream, accepts, code_of
+
 from support.running_flm import Flm, alive, until
 
 

@@ -18,7 +18,7 @@ import msgspec
 from flm.control.compiler import Running
 from flm.domain.engines import EMBEDDED
 from flm.domain.models import GgufFile
-from flm.errors import FlmError
+from flm.errors import FlmError, InvalidValue
 from flm.ports.clock import Clock
 from flm.ports.engines import ModelLauncher, ModelServer
 from flm.tasks import Tasks
@@ -154,6 +154,10 @@ class EmbeddedModels:
             async with asyncio.timeout(LOAD_SECONDS), self._one_at_a_time:
                 if name not in self.running():
                     await self._load(name, message.deadline)
+        except InvalidValue as error:  # the file is at fault, not the request; its path is not told
+            logger.warning("%s was not loaded: %s", name, error)
+            sentence = f"The file of the model {name!r} cannot be read; FLM's log says why."
+            return Woken(message.target, sentence, "model_load_failed")
         except FlmError as error:
             logger.warning("%s was not loaded: %s", name, error)
             return Woken(message.target, error.message, error.code)
