@@ -201,7 +201,8 @@ def _cannot(seen: _Seen) -> EngineError | None:
         message = f"The engine cannot do this with this model: {seen.message}"
         return EngineError(400, code, message, param=param, should_retry=False)
     no_route = _NO_ROUTE.fullmatch(seen.text.rstrip(". ")) is not None
-    if seen.status in (405, 501) or (seen.status in (200, 404) and no_route):
+    said_so = seen.status == 404 or (seen.status == 200 and seen.text)
+    if seen.status in (405, 501) or (said_so and no_route):
         detail = f": {seen.message}" if seen.message and not no_route else "."
         return EngineError(
             400,

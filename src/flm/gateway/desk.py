@@ -186,11 +186,14 @@ class GatewayDesk:
         """Exchanges that run."""
         return sum(1 for connection in self.connections if connection.exchange is not None)
 
-    def revoke(self, keys: frozenset[str]) -> None:
-        """End the running responses of `keys` with an error."""
+    def revoke(self, keys: frozenset[str]) -> set[asyncio.Task[None]]:
+        """End the running responses of `keys` with an error; what is to be waited for."""
+        ending: set[asyncio.Task[None]] = set()
         for connection in list(self.connections):
             exchange = connection.exchange
             if exchange is not None and exchange.key_id in keys:
+                if exchange.task is not None:
+                    ending.add(exchange.task)
                 connection.abort_exchange(
                     Refusal(
                         401,
@@ -200,3 +203,4 @@ class GatewayDesk:
                         should_retry=False,
                     )
                 )
+        return ending

@@ -16,6 +16,8 @@ from flm.wire.journal import LOCK, SEGMENT_BYTES, pack, segment_name
 
 logger = logging.getLogger("flm.journal")
 
+LOOK_SECONDS = 0.5
+
 
 class Journal:
     """The journal of one gateway process: its own folder, its lock, its growing segment."""
@@ -30,40 +32,61 @@ class Journal:
         self.unrecorded = 0
         self._file = -1
         self._full = False
+        self._closed = False
+        self._looked = 0.0
         self._lock: Lock | None = None
 
     def open(self) -> None:
-        """Make the folder, take its lock for life and start the first segment."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._lock = self._processes.lock(self._folder / LOCK)
+        """Make the folder, take its lock for life and start the first segment.
+
+        Never raises: on a full disk requests go on, and the next record tries again.
+        """
         self._roll()
 
     def append(self, record: JournalRecord) -> None:
         """Write `record`; never raises. A record that cannot be written is counted."""
         data = pack(record)
         if self._file < 0 or self._full or self.offset >= SEGMENT_BYTES:
-            self._roll()
+            self._try(record.time)
         if self._file < 0 or self._full:
-            self.unrecorded += 1
+            self._lost("the disk or the cap is full")
             return
         try:
             written = os.write(self._file, data)
+            if written != len(data):
+                os.ftruncate(self._file, self.offset)
+                raise OSError("the disk is full")
         except OSError as error:
-            self._lost(error)
-            return
-        if written != len(data):
-            os.ftruncate(self._file, self.offset)
-            self._lost(OSError("the disk is full"))
+            self._lost(str(error))
             return
         self.offset += written
 
-    def _lost(self, error: OSError) -> None:
+    def _lost(self, reason: str) -> None:
         self.unrecorded += 1
         if self.unrecorded == 1 or self.unrecorded % 1000 == 0:
-            logger.error("%d records could not be journalled: %s", self.unrecorded, error)
+            logger.error("%d records could not be journalled: %s", self.unrecorded, reason)
+
+    def _try(self, now: float) -> None:
+        """Roll; while that fails only once in half a second, for it walks the whole journal."""
+        if (self._file < 0 or self._full) and abs(now - self._looked) < LOOK_SECONDS:
+            return
+        self._looked = now
+        self._roll()
+
+    def _claim(self) -> bool:
+        """Whether the folder is there and ours."""
+        if self._lock is None and not self._closed:
+            try:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._lock = self._processes.lock(self._folder / LOCK)
+            except OSError as error:
+                logger.error("no journal folder: %s", error)
+        return self._lock is not None
 
     def _roll(self) -> None:
         """Start the next segment, unless the journal has grown to its cap."""
+        if not self._claim():
+            return
         full = self._bytes_on_disk() >= self.cap_bytes
         if full and not self._full:
             logger.error("the journal has grown to its cap of %d bytes", self.cap_bytes)
@@ -95,6 +118,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the segment and let go of the folder: the controller may store and remove it."""
+        self._closed = True
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import secrets
 import socket
 from pathlib import Path
@@ -49,6 +50,9 @@ logger = logging.getLogger("flm.gateway")
 SWEEP_SECONDS = 0.5
 BACKLOG = 4096
 ORPHAN_GRACE = 3.0
+REVOKE_SECONDS = 1.0
+"""How long the acknowledgement of a revocation waits; the controller kills after 2 s."""
+
 LAST_WORD = 0.5
 """The sooner end of a grace period at which responses are ended with an error event."""
 
@@ -94,6 +98,7 @@ class GatewayProcess:
         self._servers: list[asyncio.AbstractServer] = []
         self._desk: GatewayDesk | None = None
         self._ending = False
+        self._leave_until = math.inf
         self._last_stats: Stats | None = None
         self._last_journal = (0, 0)
 
@@ -122,12 +127,17 @@ class GatewayProcess:
             if self._desk is not None:
                 self._desk.wakes.woken(message)
         elif isinstance(message, Drain):
-            self._tasks.start("drain", self._leave(message.grace, orphaned=False))
+            self._tasks.start("drain", self._leave(message.grace))
 
     def orphaned(self) -> None:
-        """The controller died: no further request on any connection, a last few seconds."""
-        if not self._ending:
-            self._tasks.start("orphaned", self._leave(ORPHAN_GRACE, orphaned=True))
+        """The controller died: no further request on any connection, a last few seconds.
+
+        Also when it had asked for a longer drain.
+        """
+        if self._desk is not None:
+            self._end_owned(self._desk)
+        self._leave_until = min(self._leave_until, asyncio.get_running_loop().time() + ORPHAN_GRACE)
+        self._tasks.start("orphaned", self._leave(ORPHAN_GRACE))
 
     async def _configure(self, message: Configure) -> None:
         instance = secrets.token_hex(4)
@@ -178,9 +188,18 @@ class GatewayProcess:
         if delta.routes is not None:
             desk.live.use_routes(delta.routes)
         if delta.revoked:
-            desk.revoke(frozenset(delta.revoked))
+            ending = desk.revoke(frozenset(delta.revoked))
+            self._tasks.start("revoke", self._acknowledge(delta.seq, ending))
+        else:
+            self._report()
+            self._channel.send(Ack(delta.seq))
+
+    async def _acknowledge(self, seq: int, ending: set[asyncio.Task[None]]) -> None:
+        """Acknowledge a revocation once the responses it ends have ended."""
+        if ending:
+            await asyncio.wait(ending, timeout=REVOKE_SECONDS)
         self._report()
-        self._channel.send(Ack(delta.seq))
+        self._channel.send(Ack(seq))
 
     # The figures.
 
@@ -216,28 +235,29 @@ class GatewayProcess:
 
     # The end.
 
-    async def _leave(self, grace: float, *, orphaned: bool) -> None:
+    async def _leave(self, grace: float) -> None:
         if self._ending:
             return
         self._ending = True
+        self._leave_until = min(self._leave_until, asyncio.get_running_loop().time() + grace)
         desk = self._desk
         for server in self._servers:
             server.close()
         if desk is not None:
             desk.draining = True
-            ended = await self._run_dry(desk, grace, orphaned=orphaned)
+            ended = await self._run_dry(desk, min(LAST_WORD, grace / 2))
             self._report()
             self._channel.send(Drained("drain" if ended else "deadline"))
         self._finished.set()
 
-    async def _run_dry(self, desk: GatewayDesk, grace: float, *, orphaned: bool) -> bool:
-        """Wait for what runs, and end it when the grace is over; whether all ended by itself."""
+    async def _run_dry(self, desk: GatewayDesk, sooner: float) -> bool:
+        """Wait for what runs, and end it so much sooner than the grace is over.
+
+        Returns whether all ended by itself.
+        """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + grace
-        last_word = deadline - min(LAST_WORD, grace / 2)
-        if orphaned:
-            self._end_owned(desk)
-        while loop.time() < deadline:
+        while loop.time() < self._leave_until:
+            last_word = self._leave_until - sooner
             busy = 0
             for connection in list(desk.connections):
                 if not connection.close_if_idle():

@@ -40,6 +40,8 @@ class Wakes:
                 async with asyncio.timeout_at(deadline):
                     woken = await asyncio.shield(waiting)
             except TimeoutError:
+                if self._waiting.get(target_id) is waiting:
+                    del self._waiting[target_id]  # no word came: the next request asks again
                 raise Refusal(
                     503, "model_load_timeout", "The model took too long to load.",
                     kind="server_error", param="model", retry_after=10,

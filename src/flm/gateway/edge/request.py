@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote_to_bytes
+
+_ENCODED_SLASH = re.compile(rb"%2[fF]")
 
 
 class Request:
@@ -40,5 +43,13 @@ class Request:
 
 
 def decoded(path: bytes) -> bytes:
-    """`path` percent-decoded once. The route table compares it as a string, never as a path."""
-    return unquote_to_bytes(path) if b"%" in path else path
+    """`path` percent-decoded once. The route table compares it as a string, never as a path.
+
+    An encoded slash stays encoded, so that it is in no route but behind a prefix.
+    """
+    return unquote_to_bytes(_ENCODED_SLASH.sub(b"%252F", path)) if b"%" in path else path
+
+
+def decoded_name(text: bytes) -> bytes:
+    """A name inside a path, percent-decoded once, slashes too."""
+    return unquote_to_bytes(text)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flm.gateway.edge.request import decoded
+from flm.gateway.edge.request import decoded_name
 from flm.wire.snapshot import ModelEntry
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ async def show_model(exchange: Exchange, connection: Connection, desk: GatewayDe
     request, route = exchange.request, exchange.route
     assert request is not None
     assert route is not None
-    name = decoded(request.path[len(route.path) :]).decode("utf-8", "replace")
+    name = decoded_name(request.path)[len(route.path) :].decode("utf-8", "replace")
     exchange.model = name
     models = desk.live.models
     entry = models.get(name) or models.get(f"{name}:latest")

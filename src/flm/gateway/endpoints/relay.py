@@ -59,6 +59,8 @@ class Relay:
         try:
             exchange.on_pause = asking.engine.pause
             exchange.on_resume = asking.engine.resume
+            if self._connection.blocked:  # by answers before this one
+                asking.engine.pause()
             exchange.deadline = self._desk.tick + self._idle
             asking.answer.pour(self._take, self._engine_ended)
             await self._ended
@@ -76,6 +78,8 @@ class Relay:
             self._break(refusal)
         finally:
             exchange.on_pause = exchange.on_resume = None
+            if self._connection.blocked:
+                asking.engine.resume()  # others will use it
 
     def _take(self, data: bytes) -> None:
         """A piece from the engine. Called by its connection: must not raise."""

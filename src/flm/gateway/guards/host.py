@@ -13,7 +13,10 @@ _KNOWN_GOOD_MAX = 256
 
 
 class HostGuard:
-    """Judges Host headers; remembers the bytes it allowed (bounded), for they repeat."""
+    """Judges Host headers; remembers the bytes it allowed (bounded), for they repeat.
+
+    What another listener lets pass unread is not remembered: it would pass on loopback too.
+    """
 
     def __init__(self) -> None:
         self._allowed: frozenset[str] = frozenset()
@@ -45,5 +48,5 @@ class HostGuard:
                 "This Host is not served here. If the name is yours, add it to the setting "
                 "server.allowed_hosts.",
             )
-        if len(self._good) < _KNOWN_GOOD_MAX:
+        if exchange.loopback and len(self._good) < _KNOWN_GOOD_MAX:
             self._good.add(host)
