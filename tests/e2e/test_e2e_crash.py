@@ -114,7 +114,7 @@ def test_killed_anywhere_in_its_first_start_the_next_one_works(flm: Flm, reached
     """Half-made databases, secrets and sockets are no obstacle, and nothing is left."""
     command = [sys.executable, "-P", "-m", "flm.control", "--data-dir", str(flm.data)]
     starting = subprocess.Popen([*command, "--port", "0"], env=flm.environ)
-    until(lambda: (flm.data / reached).exists(), reached, pause=0.0)
+    until((flm.data / reached).exists, reached, pause=0.0)
     starting.kill()
     starting.wait(10)
     assert flm.status() == {"running": False}

@@ -40,6 +40,11 @@ def said(port: int, key: str, model: str, stream: bool) -> str:
     return str(answer.json["choices"][0]["message"]["content"])
 
 
+def state(port: int, key: str, model: str) -> str:
+    """What the gateway knows of the model."""
+    return str(call(port, f"/v1/models/{model}", key).json["state"])
+
+
 def text(event: str) -> str:
     """The text of an event, which is no error."""
     assert '"error"' not in event, event
@@ -104,6 +109,7 @@ def test_a_model_killed_in_the_middle_ends_its_stream_with_an_error(two: tuple[F
         events = stream.rest()
     assert code_of(events[-1]) == "stream_interrupted"
     assert "[DONE]" not in events
+    until(lambda: state(served.port, key, "endless") == "sleeping", "its end to be seen", 2)
     assert said(served.port, key, "endless", False) == "On and on it goes."
     assert served.embedded() != [child]
     record = flm.record(stream.id)

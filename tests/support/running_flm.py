@@ -213,7 +213,7 @@ class Up(Served):
 
     def __init__(self, flm: Flm, command: list[str], popen: Mapping[str, Any]) -> None:
         super().__init__(flm, {})
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `end`
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

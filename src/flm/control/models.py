@@ -128,7 +128,10 @@ class EmbeddedModels:
         """Take the files and limits of now; what does not fit them any more is unloaded."""
         self._files = {file.name: file for file in files}
         self._limits = limits
-        if any(self._is_stale(name, loaded) for name, loaded in self._loaded.items()):
+        stale = [loaded for name, loaded in self._loaded.items() if self._is_stale(name, loaded)]
+        for loaded in stale:
+            loaded.withdrawn = True  # by the next snapshot: no request comes to it any more
+        if stale:
             self._tasks.start("unload stale models", self.tidy())
 
     def _is_stale(self, name: str, loaded: _Loaded) -> bool:
@@ -174,6 +177,8 @@ class EmbeddedModels:
         file = self._files.get(name)
         if file is None:
             raise FlmError(f"The model {name!r} is not there any more.", code="model_not_found")
+        if name in self._loaded:  # started with what is not wanted any more
+            await self._unload(name, deadline)
         while len(self._loaded) >= self._limits.max_loaded:
             await self._unload(self._victim(), deadline)
         await self._back_off(name)
