@@ -7,11 +7,9 @@ Everything dear is imported where it is first needed: a command pays only for wh
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
-import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,25 +19,22 @@ from typing import TYPE_CHECKING, NamedTuple, Self, cast
 import msgspec
 
 from flm import __version__
-from flm.domain.engines import Engine, EngineDefinition, serves
-from flm.domain.models import GgufFile, Model
-from flm.errors import N_, Conflict, InternalError, UserError
+from flm.domain.engines import Engine, serves
+from flm.domain.models import Model
+from flm.errors import N_, Conflict
+from flm.opening import FIRST_KEY_LABEL, FirstKey, Opening, look_with, make_detector
 from flm.paths import DataPaths, data_paths, default_data_dir, prepare
 from flm.ports.clock import SystemClock
 from flm.ports.processes import Processes, current
 from flm.services.proxies import START_SECONDS, ProxyService
 from flm.setting_kinds import Value
-from flm.settings import Settings, resolve
 from flm.wire.control import Status
 
 if TYPE_CHECKING:
     from flm.control.controller import Controller
-    from flm.control.publisher import Read
-    from flm.control.world import Opened
     from flm.engines.embedded.process import EmbeddedLauncher
     from flm.ports.engines import Sighting
     from flm.ports.repositories import Store
-    from flm.services.detection import Detector
     from flm.services.engines import EngineService
     from flm.services.keys import KeyService
     from flm.services.logs import LogService
@@ -48,8 +43,16 @@ if TYPE_CHECKING:
     from flm.store import FileSecrets
     from flm.wire.snapshot import EngineDialect
 
-FIRST_KEY_LABEL = "first key"
-DEMO_SECONDS = 60.0
+__all__ = [
+    "FIRST_KEY_LABEL",
+    "FirstKey",
+    "Found",
+    "RunOptions",
+    "Services",
+    "build_controller",
+    "open_services",
+    "run_foreground",
+]
 
 
 class Found(NamedTuple):
@@ -57,20 +60,6 @@ class Found(NamedTuple):
 
     engines: tuple[Engine, ...]
     models: tuple[Model, ...]
-
-
-class FirstKey(NamedTuple):
-    """A key that was made at a start, in clear."""
-
-    id: str
-    clear: str
-
-
-class Quiet:
-    """Tells nobody: for changes that are made before anything serves."""
-
-    def poke(self) -> None:
-        """Nothing runs that could be told."""
 
 
 @dataclass(frozen=True)
@@ -205,13 +194,13 @@ class DetectionService:
         store = services.store
         everything = store.everything()
         settings = services.settings.settings()
-        detector = _detector(services, settings)
+        detector = make_detector(services, settings)
         detector.remember(store.engines.cached())
         added = [
             (definition, services.engines.key_of(definition))
             for definition in everything.definitions
         ]
-        seen = asyncio.run(_look(detector, added, services.environ, settings, everything.files))
+        seen = asyncio.run(look_with(detector, added, services.environ, settings, everything.files))
         store.engines.cache([(sighting.engine, sighting.models) for sighting in seen])
         return _found(seen)
 
@@ -312,145 +301,3 @@ def build_controller(options: RunOptions) -> tuple[Controller, Opening]:
         demo=options.demo,
     )
     return Controller(world), opening
-
-
-class Opening:
-    """Opens the store of a controller, and makes what first use and `--demo` need.
-
-    ``first_key`` is the key made on first use in the foreground: a detached controller has nobody
-    to show it to and makes none.
-    """
-
-    def __init__(self, services: Services, options: RunOptions) -> None:
-        self._services = services
-        self._options = options
-        self.first_key: FirstKey | None = None
-
-    def open(self) -> Opened:
-        """Migrate and open. Synchronous: store thread."""
-        from flm.control.publisher import StoreReader
-        from flm.control.world import Opened
-        from flm.services.engines import EngineService
-        from flm.store import migrate, open_store
-
-        services = self._services
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        migrate(services.paths)
-        store = open_store(services.paths)
-        engines = EngineService(store.engines, services.secrets, Quiet())
-        if self._options.foreground:
-            self._make_first_key(store)
-        if self._options.demo:
-            self._add_demo(store)
-        reader = StoreReader(
-            store,
-            services.launcher,
-            lambda stored: resolve(stored, services.environ, services.overrides),
-            engines.key_of,
-            demo=self._options.demo,
-        )
-        settings = resolve(store.settings.all(), services.environ, services.overrides)
-        watching = _Watching(_detector(services, settings), services.environ)
-        return Opened(store, reader, watching, services.secrets.pepper())
-
-    def _make_first_key(self, store: Store) -> None:
-        from flm.services.keys import KeyService
-
-        if store.keys.all():
-            return
-        services = self._services
-        keys = KeyService(store.keys, services.secrets, services.clock, secrets.choice, Quiet())
-        key, clear = keys.create(FIRST_KEY_LABEL)
-        self.first_key = FirstKey(key.id, clear)
-
-    def _add_demo(self, store: Store) -> None:
-        """Write the demo model if it is not there and give it to the embedded engine."""
-        from flm.engines.embedded.demo import DEMO_NAME
-
-        services = self._services
-        missing = services.launcher.missing()
-        if missing is not None:
-            raise UserError(missing, code="engine_missing")
-        path = services.paths.models / f"{DEMO_NAME}.gguf"
-        if not path.exists():
-            _write_demo(path)
-        if all(file.name != DEMO_NAME for file in store.files.all()):
-            now = services.clock.now()
-            store.files.add(GgufFile(name=DEMO_NAME, path=str(path), added_at=now, demo=True))
-
-
-_WRITE_DEMO = (
-    "import sys, pathlib; from flm.engines.embedded.demo import write_demo; "
-    "write_demo(pathlib.Path(sys.argv[1]))"
-)
-
-
-def _write_demo(path: Path) -> None:
-    """Write the demo model in a child: what writes it needs 30 MB that would stay with us."""
-    draft = path.with_name(f"{path.name}.new")
-    try:
-        subprocess.run(  # noqa: S603 - our own code
-            [sys.executable, "-P", "-c", _WRITE_DEMO, str(draft)],
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            timeout=DEMO_SECONDS,
-        )
-    except subprocess.SubprocessError as error:
-        words = getattr(error, "stderr", None) or b""
-        raise InternalError(
-            N_("The demo model cannot be written: {why}."),
-            why=words.decode(errors="replace").strip().splitlines()[-1:] or error,
-        ) from error
-    draft.replace(path)
-
-
-class _Watching:
-    """A `Detector` as the controller uses it."""
-
-    def __init__(self, detector: Detector, environ: Mapping[str, str]) -> None:
-        self._detector = detector
-        self._environ = environ
-
-    def remember(self, cached: Iterable[tuple[Engine, Sequence[Model]]]) -> None:
-        """Take what was seen by an earlier process for what was seen before."""
-        self._detector.remember(cached)
-
-    async def look(self, read: Read) -> Sequence[Sighting]:
-        """Every engine that is here, or was added, as it is now."""
-        everything = read.everything
-        added = [(each, read.engine_keys.get(each.id)) for each in everything.definitions]
-        return await _look(self._detector, added, self._environ, read.settings, everything.files)
-
-
-def _detector(services: Services, settings: Settings) -> Detector:
-    from flm.engines.prober import HttpProber
-    from flm.engines.registry import adapters
-    from flm.services.detection import Detector
-    from flm.services.engine_states import Thresholds
-
-    return Detector(
-        adapters(),
-        HttpProber(services.clock),
-        services.clock,
-        services.launcher,
-        Thresholds(
-            latency_ms=float(settings.engine_health_latency_threshold_ms),
-            network_failures=settings.engine_max_network_failures,
-        ),
-    )
-
-
-async def _look(
-    detector: Detector,
-    added: Sequence[tuple[EngineDefinition, str | None]],
-    environ: Mapping[str, str],
-    settings: Settings,
-    files: Sequence[GgufFile],
-) -> list[Sighting]:
-    from flm.services.detection import Added
-
-    return await detector.look(
-        [Added(definition, key) for definition, key in added], environ, settings.contexts, files
-    )

@@ -189,6 +189,8 @@ class Controller:
                     await self._core.refresh()
                 return Done()
             case OwnerKeyRequest():
+                await self._until_settled(START_SECONDS)
+                self._serving()
                 return OwnerKey(self._owner_key)
             case DetectRequest():
                 await self._until_settled(START_SECONDS)

@@ -20,9 +20,12 @@ from flm.errors import (
     Conflict,
     FlmError,
     InternalError,
+    InvalidValue,
+    NotFound,
     NotPermitted,
     NotRunning,
     StartError,
+    StoreError,
     UserError,
 )
 from flm.paths import DataPaths, check_owner, prepare
@@ -49,6 +52,7 @@ ANSWER_SECONDS = 5.0
 START_SECONDS = 60.0
 POKE_SECONDS = 90.0
 DETECT_SECONDS = 15.0
+LEAVE_SECONDS = 5.0
 LOOK_SECONDS = 0.02
 ANSWER_BYTES = 16 << 20
 
@@ -123,7 +127,17 @@ class ProxyService:
         prepare(self._paths)
         begin = _size(self._paths.controller_log)
         pid = self._processes.detach([*self._entry, *flags], self._paths.controller_log)
-        return self._started(deadline, pid, begin)
+        try:
+            return self._started(deadline, pid, begin)
+        except FlmError:
+            # It has said why and is about to leave: the next start must not meet it.
+            self._until_ended(pid)
+            raise
+
+    def _until_ended(self, pid: int) -> None:
+        deadline = self._clock.monotonic() + LEAVE_SECONDS
+        while not self._processes.has_ended(pid) and self._clock.monotonic() < deadline:
+            self._pause(LOOK_SECONDS)
 
     def _started(self, deadline: float, pid: int | None, begin: int) -> Status:
         """What runs when its start has ended; ``pid``: the process we started ourselves."""
@@ -282,7 +296,9 @@ def _opened(line: bytes, kind: type[_Answer]) -> _Answer:
         ) from error
 
 
-_KINDS: tuple[type[FlmError], ...] = (Conflict, NotPermitted, NotRunning, StartError)
+_KINDS: tuple[type[FlmError], ...] = (
+    Conflict, InvalidValue, NotFound, NotPermitted, NotRunning, StartError, StoreError,
+)  # fmt: skip
 
 
 def _error(failure: Failure) -> FlmError:

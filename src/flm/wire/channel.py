@@ -37,7 +37,8 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, tag="delta"):
     """Controller → gateway: the sections that changed. Acknowledged by `Ack` of the same seq.
 
     Targets that are not in the new routes, or have no host any more, are withdrawn: no new
-    request goes there, and a `Stats` tells when nothing is in flight on them.
+    request goes there, and a `Stats` tells when nothing is in flight on them. If the figures have
+    changed since the last one, a `Stats` comes before the `Ack`: what is known then is true.
     Responses of keys in ``revoked`` end with an error event before the delta is acknowledged.
     """
 
