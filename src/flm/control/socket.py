@@ -50,14 +50,7 @@ class ControlSocket:
     async def open(self, address: str) -> str:
         """Listen, and the address it got. Raises `OSError`."""
         listening, got = self._processes.control_listener(address)
-        if listening.family == getattr(socket, "AF_UNIX", None):
-            self._server = await asyncio.start_unix_server(
-                self._connected, sock=listening, limit=MAX_LINE
-            )
-        else:
-            self._server = await asyncio.start_server(
-                self._connected, sock=listening, limit=MAX_LINE
-            )
+        self._server = await asyncio.start_server(self._connected, sock=listening, limit=MAX_LINE)
         return got
 
     async def close(self) -> None:
@@ -84,7 +77,7 @@ class ControlSocket:
         except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError) as error:
             logger.debug("a control connection ended: %s", error)
         finally:
-            writer.close()
+            await _close(writer)
 
     async def _answer_line(self, line: bytes, writer: asyncio.StreamWriter) -> None:
         self._busy += 1
@@ -126,6 +119,16 @@ class ControlSocket:
         except Exception as error:  # one question: the controller goes on
             logger.exception("a control request failed")
             return _failed(FlmError(N_("The controller failed: {why}."), why=error))
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close, and see it closed: what a peer does not take is not waited for."""
+    writer.close()
+    try:
+        async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        writer.transport.abort()
 
 
 def _failed(error: FlmError) -> bytes:
