@@ -59,8 +59,6 @@ class Relay:
         try:
             exchange.on_pause = asking.engine.pause
             exchange.on_resume = asking.engine.resume
-            if self._connection.blocked:  # by answers before this one
-                asking.engine.pause()
             exchange.deadline = self._desk.tick + self._idle
             asking.answer.pour(self._take, self._engine_ended)
             await self._ended
