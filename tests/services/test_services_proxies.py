@@ -228,3 +228,15 @@ def test_another_users_data_directory_is_not_touched(paths: DataPaths) -> None:
     assert raised.value.remedy.startswith("Run `sudo -u ")
     with pytest.raises(NotPermitted):
         service.start_detached(port=0)
+
+
+def test_a_data_directory_with_a_long_path_is_served_like_any_other(tmp_path: Path) -> None:
+    """The control socket lies elsewhere, the lock file says where, and nothing of it stays."""
+    paths = data_paths(tmp_path / ("long" * 25))
+    service = ProxyService(paths, current(), SystemClock())
+    assert get(service.start_detached(port=0), "/health") == 200
+    info = msgspec.json.decode(paths.controller_lock.read_bytes(), type=LockInfo)
+    assert Path(info.control).parent != paths.root
+    assert len(info.control) < 100
+    assert service.stop() is not None
+    assert not Path(info.control).parent.exists()

@@ -260,7 +260,11 @@ class Controller:
 
     def _let_go(self) -> None:
         if self._control_path is not None and os.name != "nt":
-            Path(self._control_path).unlink(missing_ok=True)
+            path = Path(self._control_path)
+            path.unlink(missing_ok=True)
+            if path.parent != self._world.paths.root:
+                with contextlib.suppress(OSError):
+                    path.parent.rmdir()
         if self._lock is not None:
             self._lock.release()
             logger.info("stopped")
