@@ -85,8 +85,9 @@ def _program() -> str:
 
 def _platform_language() -> str:
     """What Windows calls the user's locale; elsewhere the environment says it."""
+    tag: str | None = ""
     if sys.platform == "win32":
         import locale
 
-        return locale.getlocale(locale.LC_CTYPE)[0] or ""
-    return ""
+        tag = locale.getlocale(locale.LC_CTYPE)[0]
+    return tag or ""
