@@ -213,13 +213,10 @@ class RequestReader:
         return _bad(f"The request cannot be read as HTTP/1.1: {error}.")
 
     def _checked(self, parser: httptools.HttpRequestParser, head: bytes) -> Request:
-        version = parser.get_http_version()
-        if version != "1.1" and version != "1.0":  # noqa: PLR1714 - on every request
-            if version == "0.9":
-                raise _bad("The request line names no version of HTTP.")
-            raise _bad(
-                "Only HTTP/1.1 and HTTP/1.0 are served here.", 505, "http_version_not_supported"
-            )
+        line = head.find(b"\r\n")
+        http10 = False
+        if head[line - 9 : line] != b" HTTP/1.1":
+            http10 = self._older(parser)
         url, values = self._url, self._values
         if len(url) > MAX_TARGET:
             raise _bad("The request's target is longer than 8 KiB.", 414, "uri_too_long")
@@ -237,7 +234,7 @@ class RequestReader:
             url.partition(b"?")[0] if b"?" in url else url,
             values,
             self._doubled,
-            version == "1.0",
+            http10,
             self._keep_alive,
         )
         if b"transfer-encoding" in values:
@@ -246,6 +243,17 @@ class RequestReader:
         if length is not None:
             request.length = int(length)
         return request
+
+    def _older(self, parser: httptools.HttpRequestParser) -> bool:
+        """Whether it is HTTP/1.0; raises 505 for what is neither that nor 1.1."""
+        version = parser.get_http_version()
+        if version == "0.9":
+            raise _bad("The request line names no version of HTTP.")
+        if version not in ("1.0", "1.1"):
+            raise _bad(
+                "Only HTTP/1.1 and HTTP/1.0 are served here.", 505, "http_version_not_supported"
+            )
+        return version == "1.0"
 
     def _check_coding(self, request: Request) -> None:
         if request.http10:
@@ -302,7 +310,7 @@ class RequestReader:
             self._wire += len(data)
         try:
             parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self.complete:
                 raise _bad(f"The request's body cannot be read: {error}.") from error
             self._overrun = True
