@@ -131,8 +131,9 @@ def parse_chat(body: bytes, policy: Policy) -> ChatRequest:
     `unsupported_image_url`. What people wrote is never judged.
     """
     fields = decode_object(body)
-    unknown = fields.keys() - KNOWN
-    dropped = judge_names(fields, unknown, KNOWN, policy) if unknown else ()
+    dropped: tuple[str, ...] = ()
+    if not KNOWN.issuperset(fields):
+        dropped = judge_names(fields, fields.keys() - KNOWN, KNOWN, policy)
     try:
         params = _decode_params(body)
     except msgspec.ValidationError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flm.domain.keys import Digester
 from flm.domain.models import nearest, resolve
 from flm.errors import Refusal
 from flm.gateway.upstream.pool import Pool
@@ -51,7 +52,7 @@ class Live:
         self._single: dict[str, LiveTarget] = {}
         self.models: dict[str, ModelEntry] = {}
         self.homes: dict[str, tuple[str, ...]] = {}
-        self.pepper = b""
+        self.digest = Digester(snapshot.keys.pepper).digest
         self.entries: dict[bytes, KeyEntry] = {}
         self.routes_revision = -1
         self.use_rules(snapshot.rules)
@@ -60,7 +61,7 @@ class Live:
 
     def use_keys(self, keys: Keys) -> None:
         """Take a new keys section."""
-        self.pepper = keys.pepper
+        self.digest = Digester(keys.pepper).digest
         self.entries = {key.encode(): entry for key, entry in keys.entries.items()}
 
     def use_rules(self, rules: Rules) -> None:
@@ -157,6 +158,10 @@ class Live:
 
     def stats(self) -> dict[str, TargetStats]:
         """In-flight counts and last uses of every target that was used."""
+        for left in self._leaving:
+            now = self._targets.get(left.target.id)
+            if now is not None:
+                now.last_use = max(now.last_use, left.last_use)
         figures: dict[str, TargetStats] = {
             live.target.id: TargetStats(live.in_flight, live.last_use)
             for live in self._targets.values()

@@ -23,6 +23,19 @@ Fields = dict[str, Raw]
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(Fields).decode
 _decode_data = msgspec.json.Decoder(list[Fields]).decode
+_ABSENT = Raw(b"null")
+
+
+class _Glance(msgspec.Struct, gc=False):
+    """What must be looked at of a whole answer; the rest is skipped."""
+
+    model: Raw = _ABSENT
+    choices: Raw = _ABSENT
+    usage: Raw = _ABSENT
+    error: Raw = _ABSENT
+
+
+_glance = msgspec.json.Decoder(_Glance).decode
 _TRUE = Raw(b"true")
 _NOTHING = (b"null", b"false", b'""', b"{}")
 
@@ -43,6 +56,17 @@ class OpenAICodec:
         self, request: ChatRequest, target: Target, body: bytes, created: int, answer_id: str
     ) -> EngineAnswer:
         """The engine's answer with the client's name for the model; its own id is kept."""
+        try:
+            glance = _glance(body)
+        except UNREADABLE as error:
+            raise bad_answer("it is not a JSON object") from error
+        wanted = _encode(request.model)
+        if (
+            bytes(glance.model) == wanted
+            and glance.choices is not _ABSENT
+            and bytes(glance.error) == b"null"
+        ):
+            return EngineAnswer(body, usage_in(glance.usage))
         fields = _answer_fields(body, target)
         if "choices" not in fields:
             raise bad_answer("it holds no choices")

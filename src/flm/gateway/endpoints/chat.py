@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flm.gateway.edge.connection import Connection
     from flm.gateway.exchange import Exchange
 
-STREAM_TYPES = (b"text/event-stream", b"application/x-ndjson")
+STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
 
 
 async def chat_completions(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
@@ -33,7 +33,7 @@ async def chat_completions(exchange: Exchange, connection: Connection, desk: Gat
         dropped = call.dropped
         if request.stream:
             answer = await asking.ask(call, HEAD)
-            kind = answer.headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            kind = answer.texts().get("content-type", "").partition(";")[0].strip().lower()
             if answer.status != OK or kind not in STREAM_TYPES:
                 raise codec.error(*await asking.collected(), target)
             reader = codec.chat_stream(request, target, created, answer_id)

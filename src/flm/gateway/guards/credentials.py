@@ -7,7 +7,7 @@ headers of all refusals are equal, but for two different FLM keys at once.
 
 from __future__ import annotations
 
-from hmac import compare_digest, digest
+from hmac import compare_digest
 
 from flm.domain.keys import ID_PLACE, OWNER_ID, OWNER_LOOKUP_ID, has_form
 from flm.errors import Refusal
@@ -69,7 +69,7 @@ def credentials_guard(exchange: Exchange, live: Live) -> None:
     if credential is not None:
         entry = live.entries.get(credential[ID_PLACE])
         expected = _DUMMY if entry is None else entry.digest
-        matches = compare_digest(digest(live.pepper, credential, "sha256"), expected)
+        matches = compare_digest(live.digest(credential), expected)
         if (
             matches
             and entry is not None

@@ -29,13 +29,16 @@ class Answer:
     Pieces that come before there is a sink wait in ``early`` for `pour`. One waiter at a time.
     """
 
-    __slots__ = ("_error", "_on_end", "_stage", "_waiter", "_wanted", "early", "headers", "sink",
-                 "status", "touched")  # fmt: skip
+    __slots__ = (
+        "_error", "_head", "_on_end", "_stage", "_waiter", "_wanted", "early", "headers", "sink",
+        "status", "touched",
+    )  # fmt: skip
 
     def __init__(self, sink: Callable[[bytes], None] | None = None) -> None:
         self.sink = sink
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
+        self._head = b""
         self.touched = False
         self.early: list[bytes] = []
         self._error: EngineGone | None = None
@@ -53,6 +56,16 @@ class Answer:
         self._stage = HEAD
         if self._wanted == HEAD:
             self._wake()
+
+    def on_whole(self, status: int, head: bytes, body: bytes) -> None:
+        """All of it at once. `head` holds the status line and the fields, as they came."""
+        self.status = status
+        self._head = head
+        if self.sink is not None:
+            self.sink(body)
+        else:
+            self.early.append(body)
+        self.on_end()
 
     def on_end(self) -> None:
         """The message has ended as its framing says."""
@@ -79,9 +92,11 @@ class Answer:
 
     def texts(self) -> dict[str, str]:
         """The headers as text, names in lower case."""
-        return {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers.items()
-        }
+        pairs = self.headers.items() or (
+            (name.lower(), value.strip())
+            for name, _, value in (line.partition(b":") for line in self._head.split(b"\r\n")[1:])
+        )
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in pairs}
 
     @property
     def over(self) -> bool:

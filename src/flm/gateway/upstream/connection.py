@@ -11,6 +11,8 @@ from flm.gateway.upstream.answer import Answer, EngineGone
 
 MAX_INFORMATIONAL = 8
 MAX_HEAD = 64 << 10
+_LENGTH = b"\r\ncontent-length: "
+_BODYLESS = (204, 304)
 
 
 class EngineConnection(asyncio.Protocol):
@@ -46,7 +48,7 @@ class EngineConnection(asyncio.Protocol):
     def start(self, request: bytes, answer: Answer) -> None:
         """Send `request` and report what comes back to `answer`."""
         self._answer = answer
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser = None
         self._headers = {}
         self._ended = False
         self._framed = False
@@ -60,11 +62,15 @@ class EngineConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer; bytes nobody asked for end the connection."""
         answer = self._answer
-        parser = self._parser
-        if answer is None or parser is None:
+        if answer is None:
             self.close()
             return
-        answer.touched = True
+        parser = self._parser
+        if parser is None:
+            answer.touched = True
+            if self._whole(data, answer):
+                return
+            parser = self._parser = httptools.HttpResponseParser(self)
         if not self._headed:
             self._head_bytes += len(data)
         try:
@@ -81,6 +87,35 @@ class EngineConnection(asyncio.Protocol):
             self._finish()
         elif self._head_bytes > MAX_HEAD and not self._headed:
             self.fail("the engine's answer has no end of its head")
+
+    def _whole(self, data: bytes, answer: Answer) -> bool:
+        """Take a sized answer that came in one piece, head and body; False if it is anything else.
+
+        Most whole answers do, and reading them so costs a fifth of a parser's way (measured: a
+        tenth of all that a request costs). Nothing is guessed: one Content-Length that is met
+        exactly, no Transfer-Encoding, no Connection header, a final status.
+        """
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or data[:9] != b"HTTP/1.1 " or data[12:13] != b" ":
+            return False
+        head = data[:end].lower() + b"\r\n"
+        at = head.find(_LENGTH)
+        if at < 0 or b"\nconnection" in head or b"\ntransfer-encoding" in head:
+            return False
+        if head.count(b"\n") != head.count(b"\r\n"):
+            return False
+        size = head[at + len(_LENGTH) : head.find(b"\r", at + 2)]
+        status = head[9:12]
+        if not (size.isdigit() and status.isdigit()) or int(size) != len(data) - end - 4:
+            return False
+        code = int(status)
+        if code < 200 or code in _BODYLESS or head.find(b"\ncontent-length", at + 2) >= 0:
+            return False
+        self._headers = {}
+        self._answer = None
+        self.reusable = True
+        answer.on_whole(code, data[:end], data[end + 4 :])
+        return True
 
     # Callbacks of the parser.
 
