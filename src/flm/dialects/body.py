@@ -53,16 +53,6 @@ def decode_object(body: bytes) -> dict[str, msgspec.Raw]:
     return fields
 
 
-def _has_few(body: bytes, bracket: bytes, few: int) -> bool:
-    """Whether `bracket` comes at most `few` times; find() looks many times faster than count()."""
-    place = -1
-    for _ in range(few + 1):
-        place = body.find(bracket, place + 1)
-        if place < 0:
-            return True
-    return False
-
-
 def check_depth(body: bytes, limit: int = MAX_DEPTH) -> None:
     """Raise `Refusal` 400 `invalid_json` when `body` nests deeper than `limit` levels.
 
@@ -70,7 +60,7 @@ def check_depth(body: bytes, limit: int = MAX_DEPTH) -> None:
     take about 0.1 s, a chat of a few kB less than a microsecond. A body that is no JSON may pass
     or be refused: the decoder looks at it next.
     """
-    if _has_few(body, b"[", limit // 2) and _has_few(body, b"{", limit // 2):
+    if body.count(b"[") + body.count(b"{") <= limit:
         return
     # Escapes go in pairs, so a quote that is still there opens or closes a string.
     outline = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_AS_SQUARE, _NO_BRACKET)
