@@ -102,14 +102,14 @@ class EngineConnection(asyncio.Protocol):
         at = head.find(_LENGTH)
         if at < 0 or b"\nconnection" in head or b"\ntransfer-encoding" in head:
             return False
-        if head.count(b"\n") != head.count(b"\r\n"):
+        if head.count(b"\n") != head.count(b"\r\n") or b"\n " in head or b"\n\t" in head:
             return False
         size = head[at + len(_LENGTH) : head.find(b"\r", at + 2)]
         status = head[9:12]
         if not (size.isdigit() and status.isdigit()) or int(size) != len(data) - end - 4:
             return False
         code = int(status)
-        if code < 200 or code in _BODYLESS or head.find(b"\ncontent-length", at + 2) >= 0:
+        if code < 200 or code in _BODYLESS or head.count(b"\ncontent-length") != 1:
             return False
         self._headers = {}
         self._answer = None
