@@ -240,6 +240,43 @@ def test_linger_reads_and_drops_64_mb(client: Client) -> None:
     assert client.transport.ended == "aborted"
 
 
+async def test_64_kb_may_wait_behind_a_request(desk: OwnDesk) -> None:
+    """Also when they come in one piece with it; one byte more closes the connection."""
+    asked = request("GET", "/v1/models")
+    fine, over = Client(desk), Client(desk)
+    fine.send(asked + b"x" * (64 << 10))
+    assert fine.transport.ended == ""
+    over.send(asked + b"x" * (64 << 10) + b"x")
+    assert over.transport.ended == "aborted"
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert [type(reason) for reason in desk.ended] == [ClientGone]
+    fine.connection.connection_lost(None)
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def test_an_answer_that_is_not_taken_holds_the_next_request(desk: OwnDesk) -> None:
+    """Whenever it comes: one unsent answer for each connection, and it is counted."""
+    client = Client(desk)
+    client.send(request("GET", "/v1/models"))
+    exchange = client.connection.exchange
+    assert exchange is not None
+    client.transport.unsent = 100_000
+    client.connection.pause_writing()
+    client.connection.answer(exchange, 200, b"application/json", b"x" * 100_000)
+    client.connection.finish()
+    assert desk.caps.answers == 100_000
+    client.send(request("GET", "/nope"))
+    await asyncio.sleep(0)
+    assert client.connection.exchange is None
+    client.connection.resume_writing()
+    assert desk.caps.answers == 0
+    await asyncio.sleep(0)
+    assert client.transport.written.count(b"HTTP/1.1 404 Not Found") == 1
+    client.connection.connection_lost(None)
+
+
 async def test_a_deadline_of_the_exchange_ends_it(client: Client) -> None:
     """With 504; without one there is no limit."""
     client.send(chat())
@@ -303,6 +340,7 @@ def test_a_refused_body_is_let_go_at_once(desk: OwnDesk) -> None:
     client.send(request("POST", CHAT, "Transfer-Encoding: chunked"))
     client.send(b"%x\r\n" % (33 << 20) + b"x" * (33 << 20))
     assert client.status == 413
+    assert client.connection._reader.chunks == []
     assert desk.caps.bodies == 0
 
 

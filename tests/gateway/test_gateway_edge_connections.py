@@ -287,8 +287,9 @@ def test_a_client_that_takes_no_answers_is_asked_no_more(
     text = "x" * (8 * MB)
     engine.script = answering(sized(answer_body(text)))
     with RawClient(served.port) as client:
-        client.send(chat() * 6)
-        eventually(lambda: engine.seen)
+        for data in (chat(), chat(), chat() * 4):
+            client.send(data)
+            assert ask(served.port, chat(model="nope")).status == 404
         assert ask(served.port, chat()).status == 200
         assert len(engine.seen) <= 4
         for _ in range(6):

@@ -54,7 +54,7 @@ def test_records_are_readable_the_moment_they_are_appended(tmp_path: Path) -> No
     """One write each; the position is where the file ends."""
     journal = journal_in(tmp_path)
     for number in range(3):
-        journal.append(record(number))
+        journal.append([record(number)])
         assert ids_in(tmp_path) == [f"req_{each}" for each in range(number + 1)]
     assert journal.segment == 1
     assert journal.offset == (tmp_path / "one" / "00000001.seg").stat().st_size
@@ -75,7 +75,7 @@ def test_a_segment_that_has_grown_is_followed_by_the_next(tmp_path: Path) -> Non
     journal = journal_in(tmp_path)
     count = SEGMENT_BYTES // len(pack(record(1000))) + 100
     for number in range(count):
-        journal.append(record(number))
+        journal.append([record(number)])
     assert journal.segment == 2
     assert ids_in(tmp_path) == [f"req_{number}" for number in range(count)]
     journal.close()
@@ -93,7 +93,7 @@ def test_after_its_end_nothing_is_made_again(tmp_path: Path) -> None:
     """A late record is counted, not written into a folder that may have been stored."""
     journal = journal_in(tmp_path)
     journal.close()
-    journal.append(record())
+    journal.append([record()])
     assert journal.unrecorded == 1
     assert ids_in(tmp_path) == []
     assert not current().is_locked(tmp_path / "one" / LOCK)
@@ -108,13 +108,13 @@ def test_a_full_journal_counts_what_it_cannot_hold_and_goes_on_when_there_is_roo
     old.write_bytes(b"x" * 5000)
     journal = journal_in(tmp_path, cap=5000)
     for number in range(10):
-        journal.append(record(number, 1000.0))
+        journal.append([record(number, 1000.0)])
     assert (journal.unrecorded, ids_in(tmp_path / "one")) == (10, [])
     old.unlink()
-    journal.append(record(10, 1000.1))
+    journal.append([record(10, 1000.1)])
     assert journal.unrecorded == 11
-    journal.append(record(11, 1000.6))
-    journal.append(record(12, 1000.6))
+    journal.append([record(11, 1000.6)])
+    journal.append([record(12, 1000.6)])
     assert (journal.unrecorded, ids_in(tmp_path)) == (11, ["req_11", "req_12"])
     journal.close()
 
@@ -124,10 +124,10 @@ def test_a_journal_without_a_folder_lets_requests_go_on(tmp_path: Path) -> None:
     blocked = tmp_path / "journal"
     blocked.write_text("a file, where a folder should be")
     journal = journal_in(blocked)
-    journal.append(record(0, 1000.0))
+    journal.append([record(0, 1000.0)])
     assert journal.unrecorded == 1
     blocked.unlink()
-    journal.append(record(1, 1001.0))
+    journal.append([record(1, 1001.0)])
     assert (journal.unrecorded, ids_in(blocked)) == (1, ["req_1"])
     assert current().is_locked(blocked / "one" / LOCK)
     journal.close()
@@ -138,12 +138,12 @@ def test_a_write_that_is_cut_short_leaves_no_torn_record(
 ) -> None:
     """The disk filled in the middle of it: it is taken back and counted."""
     journal = journal_in(tmp_path)
-    journal.append(record(0))
+    journal.append([record(0)])
     write = os.write
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda file, data: write(file, data[:10]))
-        journal.append(record(1))
-    journal.append(record(2))
+        journal.append([record(1)])
+    journal.append([record(2)])
     assert (journal.unrecorded, ids_in(tmp_path)) == (1, ["req_0", "req_2"])
     journal.close()
 
@@ -160,10 +160,10 @@ def test_a_disk_that_fails_altogether_stops_no_request(
     write = os.write
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", broken)
-        journal.append(record(0))
+        journal.append([record(0)])
         patch.setattr(os, "write", lambda file, data: write(file, data[:10]))
         patch.setattr(os, "ftruncate", broken)
-        journal.append(record(1))
+        journal.append([record(1)])
     assert journal.unrecorded == 2
     journal.close()
 

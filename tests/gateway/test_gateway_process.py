@@ -217,6 +217,16 @@ def test_a_drain_that_takes_too_long_ends_responses_with_a_word(running: Running
     assert [record.error for record in running.records()] == ["shutting_down"] * 3
 
 
+def test_a_half_request_alone_is_told_as_well(running: RunningGateway) -> None:
+    """It has reached us: it is answered, in the end with 503."""
+    with RawClient(running.port) as half:
+        half.send(chat()[:-5])
+        running.stats(lambda stats: stats.in_flight == 1)
+        running.send(Drain(0.2))
+        assert half.response().status == 503
+    assert leave(running) == 0
+
+
 def test_while_it_drains_new_connections_wait_for_the_next(
     running: RunningGateway, story: Story
 ) -> None:

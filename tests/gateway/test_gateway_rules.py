@@ -18,6 +18,7 @@ from flm.gateway.guards.credentials import credentials_guard
 from flm.gateway.guards.host import HostGuard
 from flm.gateway.live import Live
 from flm.gateway.routes import Permission, Route, RouteTable
+from flm.gateway.running import Run, parked
 from flm.wire.snapshot import Rules, Snapshot, Target
 from support.gateway import KEY, KEY_ID, keys_section, routes_section, target_at
 
@@ -229,16 +230,24 @@ async def test_an_exchange_is_aborted_once() -> None:
     exchange = Exchange(b"req_1", "c", True, 0.0, 0.0)
     exchange.abort(ClientGone())
     assert exchange.aborted is None
-    exchange.task = asyncio.get_running_loop().create_task(asyncio.sleep(10))
-    await asyncio.sleep(0)
+    seen: list[type[BaseException]] = []
+
+    async def wait() -> None:
+        try:
+            await parked()
+        except asyncio.CancelledError as cancelled:
+            seen.append(type(cancelled))
+
+    exchange.run = Run(wait())
+    exchange.run.step()
     first = ClientGone()
     exchange.abort(first)
     exchange.abort(Refusal(504, "engine_timeout", "late"))
     assert exchange.aborted is first
-    await asyncio.wait([exchange.task])
-    assert exchange.task.cancelled()
+    assert seen == [asyncio.CancelledError]
+    assert exchange.run.over
     done = Exchange(b"req_2", "c", True, 0.0, 0.0)
-    done.task = exchange.task
+    done.run = exchange.run
     done.abort(first)
     assert done.aborted is None
 

@@ -60,6 +60,7 @@ class GatewayDesk:
         self.target_idle = on_idle
         self._instance = instance.encode()
         self._host_guard = HostGuard()
+        self._leaving: list[tuple[Exchange, Connection, bytes, bytes]] = []
 
     # What a connection asks.
 
@@ -113,8 +114,9 @@ class GatewayDesk:
                 ),
             )
         finally:
-            exchange.task = None
-            connection.finish()
+            exchange.run = None
+            if not exchange.leaving:
+                connection.finish()
 
     def _aborted(self, exchange: Exchange, connection: Connection) -> None:
         reason = exchange.aborted
@@ -146,11 +148,32 @@ class GatewayDesk:
         body: bytes,
         dropped: tuple[str, ...] = (),
     ) -> None:
-        """Record a result, then send it."""
+        """Record a result, then send it, with all others of this turn of the loop: one write to
+        the journal for all of them.
+        """
         exchange.status = 200
-        self.record(exchange)
+        exchange.leaving = True
         extra = self.dropped(dropped) if dropped else b""
-        connection.answer(exchange, 200, JSON, body, extra)
+        self._leaving.append((exchange, connection, body, extra))
+        if len(self._leaving) == 1:
+            asyncio.get_running_loop().call_soon(self._let_go)
+
+    def _let_go(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        now = self.clock.monotonic()
+        records = []
+        for exchange, connection, _, _ in leaving:
+            if connection.closed:
+                exchange.status, exchange.error = CLIENT_CLOSED, "client_closed"
+            route = exchange.route
+            if route is None or route.journalled:
+                records.append(exchange.record(now))
+        if records:
+            self.journal.append(records)
+        for exchange, connection, body, extra in leaving:
+            if not connection.closed:
+                connection.answer(exchange, 200, JSON, body, extra)
+            connection.finish()
 
     def dropped(self, names: tuple[str, ...]) -> bytes:
         """The header line that names fields the engine did not get, if there are any."""
@@ -170,7 +193,7 @@ class GatewayDesk:
         """Journal it, before the last byte of its answer leaves."""
         route = exchange.route
         if route is None or route.journalled:
-            self.journal.append(exchange.record(self.clock.monotonic()))
+            self.journal.append([exchange.record(self.clock.monotonic())])
 
     # What the process asks.
 
@@ -192,8 +215,8 @@ class GatewayDesk:
         for connection in list(self.connections):
             exchange = connection.exchange
             if exchange is not None and exchange.key_id in keys:
-                if exchange.task is not None:
-                    ending.add(exchange.task)
+                if exchange.run is not None and exchange.run.task is not None:
+                    ending.add(exchange.run.task)
                 connection.abort_exchange(
                     Refusal(
                         401,

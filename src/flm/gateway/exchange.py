@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flm.domain.records import JournalRecord
 from flm.errors import Refusal
 
 if TYPE_CHECKING:
-    import asyncio
-
     from flm.gateway.edge.request import Request
     from flm.gateway.routes import Route
+    from flm.gateway.running import Run
 
 MAX_NAME = 200
 """Characters of a model's or route's name that are kept in a record."""
@@ -46,7 +44,8 @@ class Exchange:
     tokens_out: int | None = None
     deadline: float | None = None
     aborted: Exception | None = None
-    task: asyncio.Task[None] | None = None
+    run: Run | None = None
+    leaving = False
     on_pause: Callable[[], None] | None = None
     on_resume: Callable[[], None] | None = None
 
@@ -60,17 +59,11 @@ class Exchange:
         self.started = started
 
     def abort(self, reason: Exception) -> None:
-        """End it: its task is cancelled and finds `reason` in ``aborted``."""
-        task = self.task
-        if self.aborted is not None or task is None or task.done():
-            return
-        self.aborted = reason
-        work = task.get_coro()
-        if isinstance(work, Coroutine) and inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
-            # Cancelled before its first step it would end without a record or an answer.
-            task.get_loop().call_soon(task.cancel)
-        else:
-            task.cancel()
+        """End it: its run is cancelled and finds `reason` in ``aborted``."""
+        run = self.run
+        if self.aborted is None and run is not None and not run.over:
+            self.aborted = reason
+            run.cancel()
 
     def failed(self, refusal: Refusal) -> None:
         """Note what the record says of an error."""

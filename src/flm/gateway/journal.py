@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from flm.domain.records import JournalRecord
@@ -43,13 +44,13 @@ class Journal:
         """
         self._roll()
 
-    def append(self, record: JournalRecord) -> None:
-        """Write `record`; never raises. A record that cannot be written is counted."""
-        data = pack(record)
+    def append(self, records: Sequence[JournalRecord]) -> None:
+        """Write `records` at once; never raises. What cannot be written is counted."""
+        data = pack(records[0]) if len(records) == 1 else b"".join(map(pack, records))
         if self._file < 0 or self._full or self.offset >= SEGMENT_BYTES:
-            self._try(record.time)
+            self._try(records[0].time)
         if self._file < 0 or self._full:
-            self._lost("the disk or the cap is full")
+            self._lost(len(records), "the disk or the cap is full")
             return
         try:
             written = os.write(self._file, data)
@@ -57,13 +58,14 @@ class Journal:
                 os.ftruncate(self._file, self.offset)
                 raise OSError("the disk is full")
         except OSError as error:
-            self._lost(str(error))
+            self._lost(len(records), str(error))
             return
         self.offset += written
 
-    def _lost(self, reason: str) -> None:
-        self.unrecorded += 1
-        if self.unrecorded == 1 or self.unrecorded % 1000 == 0:
+    def _lost(self, count: int, reason: str) -> None:
+        before = self.unrecorded
+        self.unrecorded += count
+        if before == 0 or before // 1000 != self.unrecorded // 1000:
             logger.error("%d records could not be journalled: %s", self.unrecorded, reason)
 
     def _try(self, now: float) -> None:

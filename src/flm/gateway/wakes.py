@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from flm.errors import Refusal
 from flm.gateway.live import Live, LiveTarget
+from flm.gateway.running import in_task
 from flm.wire.channel import Wake, Woken
 
 
@@ -24,6 +25,7 @@ class Wakes:
         Raises `Refusal` 503 `model_not_loaded` with what the controller says when it cannot be
         woken, 503 `model_load_timeout` after `seconds`, 404 when it is gone.
         """
+        await in_task()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         while True:

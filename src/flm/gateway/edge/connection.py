@@ -7,6 +7,7 @@ that the client has left; bytes that arrive meanwhile wait unparsed up to 64 KiB
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from enum import Enum, auto
 from typing import Protocol, cast
 
@@ -15,6 +16,7 @@ from flm.gateway.edge.caps import HELD_BYTES, Caps
 from flm.gateway.edge.heads import JSON, Heads
 from flm.gateway.edge.reader import RequestReader, too_large
 from flm.gateway.exchange import ClientGone, Exchange
+from flm.gateway.running import Run
 from flm.ports.clock import Clock
 
 HEAD_SECONDS = 10.0
@@ -55,7 +57,7 @@ class Desk(Protocol):
         """Judge the head: raises `Refusal`."""
         ...
 
-    async def serve(self, exchange: Exchange, connection: Connection) -> None:
+    def serve(self, exchange: Exchange, connection: Connection) -> Coroutine[object, None, None]:
         """The exchange's life from here; ends with `connection.finish`."""
         ...
 
@@ -171,6 +173,11 @@ class Connection(asyncio.Protocol):
             exchange.on_resume()
 
     @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._phase is Phase.CLOSED
+
+    @property
     def blocked(self) -> bool:
         """Whether the client takes less than it is sent."""
         return self._blocked_at is not None
@@ -251,7 +258,8 @@ class Connection(asyncio.Protocol):
         reader.rest = b""
         self._phase = Phase.BUSY
         # Kept by the exchange; serve() is the boundary that sees every exception.
-        exchange.task = asyncio.get_running_loop().create_task(self._desk.serve(exchange, self))
+        exchange.run = run = Run(self._desk.serve(exchange, self))
+        run.step()
         if self._held:
             self._hold(b"")
 

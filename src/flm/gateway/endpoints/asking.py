@@ -10,7 +10,8 @@ from flm.dialects.engine import EngineCall, EngineDialectCodec
 from flm.errors import EngineError
 from flm.gateway.edge.caps import BUFFERED_ANSWERS
 from flm.gateway.live import LiveTarget
-from flm.gateway.upstream.answer import END, Answer, EngineGone
+from flm.gateway.running import in_task
+from flm.gateway.upstream.answer import END, HEAD, Answer, EngineGone
 from flm.gateway.upstream.connection import EngineConnection
 from flm.wire.snapshot import Target
 
@@ -117,6 +118,10 @@ class Asking:
             len(body),
             body,
         )
+        run = exchange.run
+        assert run is not None
+        if stage == HEAD:
+            await in_task()
         engine = live.pool.reuse()
         while True:
             if engine is None:
@@ -126,7 +131,10 @@ class Asking:
             exchange.deadline = self._desk.tick + rules.first_byte_seconds
             engine.start(request, answer)
             try:
-                await answer.until(stage)
+                if run.task is None:
+                    await answer.parked(run)
+                else:
+                    await answer.until(stage)
             except EngineGone as gone:
                 if gone.untouched and gone.reused:
                     engine = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from flm.gateway.running import Run, parked
+
 
 class EngineGone(Exception):
     """The connection to the engine ended before its answer did.
@@ -30,8 +32,8 @@ class Answer:
     """
 
     __slots__ = (
-        "_error", "_head", "_on_end", "_stage", "_waiter", "_wanted", "early", "headers", "sink",
-        "status", "touched",
+        "_error", "_head", "_on_end", "_stage", "_step", "_waiter", "_wanted", "early", "headers",
+        "sink", "status", "touched",
     )  # fmt: skip
 
     def __init__(self, sink: Callable[[bytes], None] | None = None) -> None:
@@ -46,6 +48,7 @@ class Answer:
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
         self._on_end: Callable[[EngineGone | None], None] | None = None
+        self._step: Callable[[], None] | None = None
 
     # What the connection reports.
 
@@ -71,12 +74,17 @@ class Answer:
         """The message has ended as its framing says."""
         self._stage = END
         self._wake()
+        if self._step is not None:
+            self._step()
         if self._on_end is not None:
             self._on_end(None)
 
     def on_failed(self, error: EngineGone) -> None:
         """The message will not end."""
         self._error = error
+        if self._step is not None:
+            # Not from here: this may be inside a callback of the parser.
+            asyncio.get_running_loop().call_soon(self._step)
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_exception(error)
@@ -102,6 +110,17 @@ class Answer:
     def over(self) -> bool:
         """Whether nothing will come any more."""
         return self._stage >= END or self._error is not None
+
+    async def parked(self, run: Run) -> None:
+        """Wait for `END` without a task: the connection steps the run. Raises `EngineGone`."""
+        if not self.over:
+            self._step = run.step
+            try:
+                await parked()
+            finally:
+                self._step = None
+        if self._error is not None:
+            raise self._error
 
     def until(self, stage: int) -> asyncio.Future[None]:
         """To be awaited: ends at `HEAD` or `END`, or with `EngineGone` when it will not come."""

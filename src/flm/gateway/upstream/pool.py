@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from flm.errors import EngineError
+from flm.gateway.running import in_task
 from flm.gateway.upstream.connection import EngineConnection
 
 MAX_IDLE = 8
@@ -37,6 +38,7 @@ class Pool:
 
     async def connect(self, seconds: float) -> EngineConnection:
         """A fresh connection. Raises `EngineError` 502 or 504 when there is none in `seconds`."""
+        await in_task()
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
