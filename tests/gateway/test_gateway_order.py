@@ -208,6 +208,26 @@ async def test_a_broken_stream_is_recorded_before_its_error(
     assert b"stream_interrupted" in said
 
 
+async def test_a_refusal_of_a_client_that_has_left_is_only_recorded(
+    desk: GatewayDesk, order: Order
+) -> None:
+    """It left while its key was revoked: a closed transport raises when it is written to."""
+    order.closed = True
+
+    async def revoked(*_: object) -> None:
+        raise Refusal(401, "key_revoked", "no")
+
+    exchange = exchange_at(desk)
+    route = cast("Any", exchange.route)
+    exchange.route = type(route)("/x", b"GET", b"/x", "public", revoked)
+    await desk.serve(exchange, cast("Connection", order))
+    assert order.done == [("record", 401, "key_revoked"), "finish"]
+    order.done.clear()
+    gone = EngineGone("gone", untouched=False, reused=False)
+    await relayed(desk, order, Fed(event("one"), error=gone))
+    assert order.done == ["head", event("one"), ("record", 200, "stream_interrupted")]
+
+
 async def test_a_revocation_is_acknowledged_when_what_it_ends_has_ended() -> None:
     """The error event is on its way before `revoke` returns."""
     said: list[ToController] = []

@@ -131,7 +131,8 @@ class GatewayDesk:
         if refusal.close:
             connection.closing = True
         body = self.refused(exchange, refusal)
-        connection.answer(exchange, refusal.status, JSON, body, extra_of(refusal))
+        if not connection.closed:  # it may have left while the reason to end it was on its way
+            connection.answer(exchange, refusal.status, JSON, body, extra_of(refusal))
 
     def refused(self, exchange: Exchange, refusal: Refusal) -> bytes:
         """Record a refusal; the body that says it."""

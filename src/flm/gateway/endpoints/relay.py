@@ -148,4 +148,5 @@ class Relay:
         exchange.error = refusal.code
         self._desk.note_usage(exchange, self._reader.usage)
         self._desk.record(exchange)
-        self._connection.end_stream(error_event(refusal))
+        if not self._connection.closed:
+            self._connection.end_stream(error_event(refusal))
