@@ -53,6 +53,7 @@ check: $(VENV)/.dev  ## lint, format, types on three platforms, import rules, ca
 	$(PY) -m mypy --platform win32
 	$(VENV)/bin/lint-imports
 	$(PY) -m flm.locales.catalogues --check
+	$(PY) -m flm.cli.docs --check
 
 format: $(VENV)/.dev  ## mend what ruff can mend
 	$(PY) -m ruff check --fix .

@@ -31,7 +31,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prober(Protocol):
-    """Plain HTTP questions to engines: no redirects, no proxies, no credentials but the engine's."""
+    """Plain HTTP questions: no redirects, no proxies, no credentials but the engine's own."""
 
     async def get(
         self,
