@@ -32,7 +32,7 @@ Raw = msgspec.Raw
 NO_RAW = msgspec.Raw()
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """What is judged of a message: who speaks, and that its parts fetch nothing."""
 
     role: Annotated[str, Meta(min_length=1, max_length=64)]
@@ -59,11 +59,11 @@ class ResponseFormat(msgspec.Struct):
     schema: Raw = NO_RAW
 
 
-class ChatParams(msgspec.Struct, kw_only=True):
+class ChatParams(msgspec.Struct, kw_only=True, gc=False):
     """The fields of OpenAI's chat completions, range-checked. None: absent or null."""
 
     model: Annotated[str, Meta(min_length=1, max_length=512)]
-    messages: Raw
+    messages: Annotated[list[Message], Meta(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -103,9 +103,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """A chat request that may be sent to an engine.
 
     ``fields``: every top-level field as it came, without those in ``dropped``; ``params``: the
-    known ones decoded (``messages`` stay raw: they are large, and only a translation reads
-    them); ``model``: the name the client used, and reads in the answer; ``include_usage``:
-    whether it wants the usage chunk; ``images`` and ``tools``: what the engine must be able to do.
+    known ones decoded (of ``messages`` what is judged of them); ``model``: the name the client
+    used, and reads in the answer; ``include_usage``: whether it wants the usage chunk; ``images``
+    and ``tools``: what the engine must be able to do.
     """
 
     model: str
@@ -120,7 +120,6 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
 KNOWN = frozenset(ChatParams.__struct_fields__)
 _decode_params = msgspec.json.Decoder(ChatParams).decode
-_decode_messages = msgspec.json.Decoder(Annotated[list[Message], Meta(min_length=1)]).decode
 
 
 def parse_chat(body: bytes, policy: Policy) -> ChatRequest:
@@ -140,7 +139,7 @@ def parse_chat(body: bytes, policy: Policy) -> ChatRequest:
         raise wrong_value(error) from error
     except msgspec.DecodeError as error:
         raise invalid_json(str(error)) from error
-    images = _judge_messages(params.messages)
+    images = _fetch_nothing(params.messages)
     options = params.stream_options
     return ChatRequest(
         params.model,
@@ -154,14 +153,8 @@ def parse_chat(body: bytes, policy: Policy) -> ChatRequest:
     )
 
 
-def _judge_messages(raw: Raw) -> bool:
+def _fetch_nothing(messages: list[Message]) -> bool:
     """Whether there are images among the messages; raises `Refusal` as `parse_chat` does."""
-    try:
-        messages = _decode_messages(raw)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error, "messages") from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
     images = False
     for index, message in enumerate(messages):
         content = message.content

@@ -105,7 +105,7 @@ def chat_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, .
     """
     params, fields = request.params, request.fields
     _refuse_unsupported(params)
-    messages, lost = translate(params.messages)
+    messages, lost = translate(request.fields["messages"])
     dropped = [*request.dropped, *lost]
     body = ChatBody(
         model=target.model,

@@ -11,7 +11,7 @@ from flm.dialects.codec import EngineAnswer, EngineCall, StreamReader
 from flm.dialects.embedding_values import as_base64, as_numbers
 from flm.dialects.engine_errors import bad_answer, explain
 from flm.dialects.engine_openai.stream import OpenAIStream
-from flm.dialects.engine_openai.usage import usage_in
+from flm.dialects.engine_openai.usage import Counts, as_usage, usage_in
 from flm.dialects.openai_chat import ChatRequest
 from flm.dialects.openai_embeddings import EmbeddingsRequest
 from flm.errors import EngineError
@@ -31,11 +31,21 @@ class _Glance(msgspec.Struct, gc=False):
 
     model: Raw = _ABSENT
     choices: Raw = _ABSENT
-    usage: Raw = _ABSENT
+    usage: Counts | None = None
     error: Raw = _ABSENT
 
 
 _glance = msgspec.json.Decoder(_Glance).decode
+
+
+def _glanced(body: bytes) -> _Glance | None:
+    """None: it must be looked at more closely."""
+    try:
+        return _glance(body)
+    except UNREADABLE:
+        return None
+
+
 _TRUE = Raw(b"true")
 _NOTHING = (b"null", b"false", b'""', b"{}")
 
@@ -56,17 +66,14 @@ class OpenAICodec:
         self, request: ChatRequest, target: Target, body: bytes, created: int, answer_id: str
     ) -> EngineAnswer:
         """The engine's answer with the client's name for the model; its own id is kept."""
-        try:
-            glance = _glance(body)
-        except UNREADABLE as error:
-            raise bad_answer("it is not a JSON object") from error
-        wanted = _encode(request.model)
+        glance = _glanced(body)
         if (
-            bytes(glance.model) == wanted
+            glance is not None
+            and bytes(glance.model) == _encode(request.model)
             and glance.choices is not _ABSENT
             and bytes(glance.error) == b"null"
         ):
-            return EngineAnswer(body, usage_in(glance.usage))
+            return EngineAnswer(body, None if glance.usage is None else as_usage(glance.usage))
         fields = _answer_fields(body, target)
         if "choices" not in fields:
             raise bad_answer("it holds no choices")

@@ -7,12 +7,14 @@ import msgspec
 from flm.dialects.codec import Count, Usage
 
 
-class _Counts(msgspec.Struct):
+class Counts(msgspec.Struct, gc=False):
+    """The two counts that are recorded."""
+
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
 
 
-_decode = msgspec.json.Decoder(_Counts | None).decode
+_decode = msgspec.json.Decoder(Counts | None).decode
 
 
 def usage_in(raw: msgspec.Raw | None) -> Usage | None:
@@ -23,4 +25,9 @@ def usage_in(raw: msgspec.Raw | None) -> Usage | None:
         counts = _decode(raw)
     except msgspec.DecodeError:
         return None
-    return None if counts is None else Usage(counts.prompt_tokens, counts.completion_tokens)
+    return None if counts is None else as_usage(counts)
+
+
+def as_usage(counts: Counts) -> Usage:
+    """The counts in FLM's words."""
+    return Usage(counts.prompt_tokens, counts.completion_tokens)
