@@ -20,6 +20,7 @@ NOT_HTTP = {
     "a list of lengths": POST + b"Content-Length: 2, 2\r\n\r\n{}",
     "a signed length": POST + b"Content-Length: +2\r\n\r\n{}",
     "a length in hex": POST + b"Content-Length: 0x2\r\n\r\n{}",
+    "a length of 5000 digits": POST + b"Content-Length: " + b"0" * 4999 + b"2\r\n\r\n{}",
     "a length that overflows": POST + b"Content-Length: 99999999999999999999\r\n\r\n{}",
     "identity behind chunked": POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
     "identity": POST + b"Transfer-Encoding: identity\r\n\r\n",

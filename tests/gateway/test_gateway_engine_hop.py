@@ -43,6 +43,10 @@ def closing(data: bytes) -> Script:
 
 WHOLE = {
     "with a length": (GOOD, 1),
+    "with a length behind 5000 zeros": (
+        GOOD.replace(b"Content-Length: ", b"Content-Length: " + b"0" * 5000),
+        1,
+    ),
     "in chunks": (
         CHUNKED
         + as_chunk(BODY[:50])
@@ -112,9 +116,6 @@ BROKEN = {
     "two lengths, one without a blank": GOOD.replace(b"OK\r\n", b"OK\r\nContent-Length:3\r\n", 1),
     "a folded field": GOOD.replace(b"\r\n\r\n", b"\r\n folded\r\n\r\n", 1),
     "a length in hex": b"HTTP/1.1 200 OK\r\nContent-Length: 0x3\r\n\r\nabc",
-    "a length of 5000 digits": b"HTTP/1.1 200 OK\r\nContent-Length: "
-    + b"0" * 4999
-    + b"3\r\n\r\nabc",
     "a bare LF": GOOD.replace(b"OK\r\n", b"OK\n", 1),
     "a head without end": b"HTTP/1.1 200 OK\r\nX: " + b"a" * (1 << 20),
 }  # fmt: skip

@@ -263,14 +263,22 @@ def test_pipelined_requests_are_not_begun_while_it_drains(
 
 
 def test_without_its_controller_it_ends_within_3_s(running: RunningGateway) -> None:
-    """Idle connections at once, running responses with a word, then it leaves."""
-    with RawClient(running.port) as idle, streaming(running) as busy:
+    """Idle connections at once, and what the embedded engine streams: its child dies as well.
+    Other responses end with a word, then it leaves.
+    """
+    with (
+        RawClient(running.port) as idle,
+        streaming(running, "own") as owned,
+        streaming(running) as other,
+    ):
         assert idle.ask(HEALTH).status == 200
         running.cut_channel()
         assert idle.is_closed()
-        assert end_of(busy) == "shutting_down"
+        assert end_of(owned) == "shutting_down"
+        assert [record.engine for record in running.records()] == ["embedded"]
+        assert end_of(other) == "shutting_down"
         assert leave(running, 5) == 0
-    assert running.records()[-1].error == "shutting_down"
+    assert [record.error for record in running.records()] == ["shutting_down"] * 2
     [lock] = running.journal.rglob(LOCK)
     assert not current().is_locked(lock)
 
@@ -282,16 +290,6 @@ def test_what_ends_by_itself_meanwhile_ends_well(running: RunningGateway, story:
         story.may_end.set()
         assert end_of(busy) == ""
         assert busy.is_closed()
-    assert leave(running, 5) == 0
-
-
-def test_responses_of_the_embedded_engine_end_at_once(running: RunningGateway) -> None:
-    """Its child dies with the controller: what it streams cannot become whole."""
-    with streaming(running, "own") as owned, streaming(running) as other:
-        running.cut_channel()
-        assert end_of(owned) == "shutting_down"
-        assert [record.engine for record in running.records()] == ["embedded"]
-        assert end_of(other) == "shutting_down"
     assert leave(running, 5) == 0
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,13 +73,14 @@ def target_at(port: int, name: str = "m", *, engine: str = "e", model: str | Non
 
 
 class RunningGateway:
-    """A started gateway: send it messages, read what it says."""
+    """A started gateway: send it messages, read what it says. Its log may hold no traceback."""
 
     def __init__(self, journal: Path, snapshot: Snapshot, *, loopback: bool = True) -> None:
         self.journal = journal
         self.seq = 1
         self.messages: list[ToController] = []
         self._changed = threading.Condition()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self.on_wake: Callable[[Wake], None] | None = None
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listening.getsockname()[1]
@@ -90,7 +92,7 @@ class RunningGateway:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "flm.gateway", "--channel", str(fds[0]), "--parent",
              str(os.getpid())],
-            pass_fds=fds,
+            pass_fds=fds, stderr=self._log,
         )  # fmt: skip
         theirs.close()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -189,6 +191,14 @@ class RunningGateway:
         self._channel.close()
         self._listening.close()
         self._reader.join(5)
+        log = self.log()
+        self._log.close()
+        assert "Traceback" not in log, log
+
+    def log(self) -> str:
+        """What it has logged so far."""
+        self._log.seek(0)
+        return self._log.read().decode()
 
 
 @contextmanager

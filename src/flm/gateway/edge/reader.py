@@ -241,7 +241,10 @@ class RequestReader:
             self._check_coding(request)
         length = values.get(b"content-length")
         if length is not None:
-            request.length = int(length)
+            try:
+                request.length = int(length)
+            except ValueError as error:  # thousands of leading zeros
+                raise _bad("The request's Content-Length cannot be read.") from error
         return request
 
     def _older(self, parser: httptools.HttpRequestParser) -> bool:

@@ -106,7 +106,7 @@ class EngineConnection(asyncio.Protocol):
             return False
         size = head[at + len(_LENGTH) : head.find(b"\r", at + 2)]
         status = head[9:12]
-        if not (size.isdigit() and status.isdigit()) or int(size) != len(data) - end - 4:
+        if size != b"%d" % (len(data) - end - 4) or not status.isdigit():
             return False
         code = int(status)
         if code < 200 or code in _BODYLESS or head.count(b"\ncontent-length") != 1:
