@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -75,7 +75,14 @@ def target_at(port: int, name: str = "m", *, engine: str = "e", model: str | Non
 class RunningGateway:
     """A started gateway: send it messages, read what it says. Its log may hold no traceback."""
 
-    def __init__(self, journal: Path, snapshot: Snapshot, *, loopback: bool = True) -> None:
+    def __init__(
+        self,
+        journal: Path,
+        snapshot: Snapshot,
+        *,
+        loopback: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.journal = journal
         self.seq = 1
         self.messages: list[ToController] = []
@@ -92,7 +99,7 @@ class RunningGateway:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "flm.gateway", "--channel", str(fds[0]), "--parent",
              str(os.getpid())],
-            pass_fds=fds, stderr=self._log,
+            pass_fds=fds, stderr=self._log, env={**os.environ, **(environment or {})},
         )  # fmt: skip
         theirs.close()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -208,12 +215,13 @@ def gateway(
     rules: Rules | None = None,
     policy: Policy | None = None,
     loopback: bool = True,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[RunningGateway]:
-    """A gateway with one key (`KEY`) and these targets."""
+    """A gateway with one key (`KEY`) and these targets, and these variables more."""
     snapshot = Snapshot(
         keys_section((KEY_ID, KEY)),
         routes_section(*targets),
         rules or Rules(revision=1, policy=policy or Policy()),
     )
-    with RunningGateway(journal, snapshot, loopback=loopback) as running:
+    with RunningGateway(journal, snapshot, loopback=loopback, environment=environment) as running:
         yield running
