@@ -175,8 +175,8 @@ def test_the_folder_is_where_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     """On Linux, without any variable."""
     from flm.paths import default_data_dir
 
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/srv/somebody")
     monkeypatch.delenv("XDG_DATA_HOME")
 
     assert "`~/.local/share/FLM`" in ENGLISH
-    assert default_data_dir({}) == Path("/home/somebody/.local/share/FLM")
+    assert default_data_dir({}) == Path("/srv/somebody/.local/share/FLM")
