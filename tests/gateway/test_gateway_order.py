@@ -15,7 +15,7 @@ from flm.domain.records import JournalRecord
 from flm.errors import Refusal
 from flm.gateway.desk import GatewayDesk
 from flm.gateway.edge.caps import Caps
-from flm.gateway.edge.connection import Connection
+from flm.gateway.edge.connection import BUSY, CLOSED, Connection
 from flm.gateway.edge.request import Request
 from flm.gateway.endpoints.asking import Asking
 from flm.gateway.endpoints.relay import Relay
@@ -37,7 +37,7 @@ class Order:
     """Journal and connection at once: notes what is done, in order."""
 
     blocked = False
-    closed = False
+    phase = BUSY
     closing = False
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ async def test_a_client_that_left_in_that_turn_is_recorded_as_gone(
     stays.done = order.done
     await desk.serve(exchange_at(desk), cast("Connection", order))
     await desk.serve(exchange_at(desk), cast("Connection", stays))
-    order.closed = True
+    order.phase = CLOSED
     await asyncio.sleep(0)
     assert order.done == [
         ("record", 499, "client_closed"), ("record", 200, ""), "finish", ("answer", 200), "finish",
@@ -212,7 +212,7 @@ async def test_a_refusal_of_a_client_that_has_left_is_only_recorded(
     desk: GatewayDesk, order: Order
 ) -> None:
     """It left while its key was revoked: a closed transport raises when it is written to."""
-    order.closed = True
+    order.phase = CLOSED
 
     async def revoked(*_: object) -> None:
         raise Refusal(401, "key_revoked", "no")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from flm.dialects.engine import Usage, error_body
 from flm.errors import Refusal
 from flm.gateway.edge.caps import Caps
-from flm.gateway.edge.connection import Connection, extra_of
+from flm.gateway.edge.connection import CLOSED, Connection, extra_of
 from flm.gateway.edge.heads import JSON, Heads
 from flm.gateway.edge.request import decoded
 from flm.gateway.exchange import ClientGone, Exchange
@@ -131,7 +131,9 @@ class GatewayDesk:
         if refusal.close:
             connection.closing = True
         body = self.refused(exchange, refusal)
-        if not connection.closed:  # it may have left while the reason to end it was on its way
+        if (
+            connection.phase is not CLOSED
+        ):  # it may have left while the reason to end it was on its way
             connection.answer(exchange, refusal.status, JSON, body, extra_of(refusal))
 
     def refused(self, exchange: Exchange, refusal: Refusal) -> bytes:
@@ -164,7 +166,7 @@ class GatewayDesk:
         now = self.clock.monotonic()
         records = []
         for exchange, connection, _, _ in leaving:
-            if connection.closed:
+            if connection.phase is CLOSED:
                 exchange.status, exchange.error = CLIENT_CLOSED, "client_closed"
             route = exchange.route
             if route is None or route.journalled:
@@ -172,7 +174,7 @@ class GatewayDesk:
         if records:
             self.journal.append(records)
         for exchange, connection, body, extra in leaving:
-            if not connection.closed:
+            if connection.phase is not CLOSED:
                 connection.answer(exchange, 200, JSON, body, extra)
             connection.finish()
 

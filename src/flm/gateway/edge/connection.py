@@ -40,6 +40,10 @@ class Phase(Enum):
     CLOSED = auto()
 
 
+# Looked up by name in the class, a member costs a Python call each time (CPython 3.11).
+HEAD, BODY, BUSY, LINGER, CLOSED = Phase
+
+
 class Desk(Protocol):
     """What a connection needs of the gateway."""
 
@@ -71,8 +75,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_blocked_at", "_blocked_size", "_body_at", "_buffered", "_desk", "_discarded",
-        "_exchange", "_held", "_loopback", "_phase", "_reader", "_since", "_streaming",
-        "_transport", "_unsent", "client", "closing",
+        "_exchange", "_held", "_loopback", "_reader", "_since", "_streaming",
+        "_transport", "_unsent", "client", "closing", "phase",
     )  # fmt: skip
 
     def __init__(self, desk: Desk, loopback: bool) -> None:
@@ -80,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._loopback = loopback
         self._reader = RequestReader()
         self._exchange: Exchange | None = None
-        self._phase = Phase.HEAD
+        self.phase = HEAD
         self._held = b""
         self._since = desk.clock.monotonic()
         self._body_at = 0.0
@@ -108,7 +112,7 @@ class Connection(asyncio.Protocol):
         self._desk.connections.add(self)
 
     def _turn_away(self, address: str) -> None:
-        self._phase = Phase.CLOSED
+        self.phase = CLOSED
         refusal = Refusal(
             503,
             "too_many_connections",
@@ -123,14 +127,14 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client, whatever it is that they belong to."""
-        phase = self._phase
-        if phase is Phase.HEAD:
+        phase = self.phase
+        if phase is HEAD:
             self._take_head(data)
-        elif phase is Phase.BUSY:
+        elif phase is BUSY:
             self._hold(data)
-        elif phase is Phase.BODY:
+        elif phase is BODY:
             self._take_body(data)
-        elif phase is Phase.LINGER:
+        elif phase is LINGER:
             self._discarded += len(data)
             if self._discarded > LINGER_BYTES:
                 self._drop()
@@ -173,11 +177,6 @@ class Connection(asyncio.Protocol):
             exchange.on_resume()
 
     @property
-    def closed(self) -> bool:
-        """Whether nothing can be sent any more."""
-        return self._phase is Phase.CLOSED
-
-    @property
     def blocked(self) -> bool:
         """Whether the client takes less than it is sent."""
         return self._blocked_at is not None
@@ -218,7 +217,7 @@ class Connection(asyncio.Protocol):
         reader.body_limit = route.body_limit
         if request.length is not None and request.length > route.body_limit:
             raise too_large(route.body_limit)
-        self._phase = Phase.BODY
+        self.phase = BODY
         self._body_at = self._desk.clock.monotonic()
         if not request.http10 and request.values.get(b"expect", b"").lower() == b"100-continue":
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -256,7 +255,7 @@ class Connection(asyncio.Protocol):
         reader.chunks = []
         self._held = reader.rest
         reader.rest = b""
-        self._phase = Phase.BUSY
+        self.phase = BUSY
         # Kept by the exchange; serve() is the boundary that sees every exception.
         exchange.run = run = Run(self._desk.serve(exchange, self))
         run.step()
@@ -276,12 +275,12 @@ class Connection(asyncio.Protocol):
 
     def _gone(self) -> None:
         exchange = self._exchange
-        phase, self._phase = self._phase, Phase.CLOSED
+        phase, self.phase = self.phase, CLOSED
         if exchange is None:
             return
-        if phase is Phase.BUSY:
+        if phase is BUSY:
             exchange.abort(ClientGone())
-        elif phase is Phase.BODY:
+        elif phase is BODY:
             self._exchange = None
             self._desk.refused(exchange, Refusal(499, "client_closed", "The client left."))
 
@@ -365,7 +364,7 @@ class Connection(asyncio.Protocol):
         self._exchange = None
         if self._buffered:
             self._release()
-        if self._phase is Phase.CLOSED:
+        if self.phase is CLOSED:
             return
         if self.closing or self._desk.draining:
             self._close_gently()
@@ -373,22 +372,22 @@ class Connection(asyncio.Protocol):
         self._since = self._desk.clock.monotonic()
         rest = self._reader.next()
         if self._held or rest or self._blocked_at is not None:
-            self._phase = Phase.BUSY
+            self.phase = BUSY
             self._hold(rest)
             asyncio.get_running_loop().call_soon(self._go_on)
         else:
-            self._phase = Phase.HEAD
+            self.phase = HEAD
 
     def _go_on(self) -> None:
         """The next pipelined request, once the client has taken the answers so far.
 
         Called by the loop: refused requests in a row must not nest.
         """
-        if self._phase is Phase.BUSY and self._exchange is None and self._blocked_at is None:
+        if self.phase is BUSY and self._exchange is None and self._blocked_at is None:
             if self._desk.draining:
                 self._close_gently()
                 return
-            self._phase = Phase.HEAD
+            self.phase = HEAD
             held, self._held = self._held, b""
             if held:
                 self._take_head(held)
@@ -401,26 +400,26 @@ class Connection(asyncio.Protocol):
         """Close so that the last answer arrives: a client that still sends would be sent RST."""
         self._since = self._desk.clock.monotonic()
         if self._reader.complete and not self._held and not self._reader.rest:
-            self._phase = Phase.CLOSED
+            self.phase = CLOSED
             self._transport.close()
             return
-        self._phase = Phase.LINGER
+        self.phase = LINGER
         self._discarded = 0
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
     def close_if_idle(self) -> bool:
         """Close it unless an exchange runs or its body is arriving; whether it is closed."""
-        if self._phase is Phase.HEAD:
+        if self.phase is HEAD:
             self.closing = True
-            self._phase = Phase.CLOSED
+            self.phase = CLOSED
             self._transport.close()
             return True
-        return self._phase not in (Phase.BUSY, Phase.BODY)
+        return self.phase not in (BUSY, BODY)
 
     def abort_exchange(self, reason: Refusal) -> None:
         """End the exchange that runs or whose body is arriving, if there is one, with `reason`."""
-        if self._phase is Phase.BODY:
+        if self.phase is BODY:
             self._refuse(reason)
         elif self._exchange is not None:
             self._exchange.abort(reason)
@@ -436,13 +435,13 @@ class Connection(asyncio.Protocol):
         """End what has waited too long, at monotonic time `now`."""
         if self._blocked_at is not None and self._stalled(now):
             return
-        phase = self._phase
-        if phase is Phase.HEAD:
+        phase = self.phase
+        if phase is HEAD:
             self._sweep_head(now)
-        elif phase is Phase.BODY:
+        elif phase is BODY:
             self._sweep_body(now)
-        elif phase is Phase.LINGER or phase is Phase.CLOSED:
-            if now - self._since > (LINGER_SECONDS if phase is Phase.LINGER else STALLED_SECONDS):
+        elif phase is LINGER or phase is CLOSED:
+            if now - self._since > (LINGER_SECONDS if phase is LINGER else STALLED_SECONDS):
                 self._drop()
         else:
             exchange = self._exchange

@@ -35,6 +35,14 @@ class Request:
         self.length: int | None = None
         self.chunked = False
 
+    def again(self, length: int) -> Request:
+        """The same head with another Content-Length. ``values`` is shared and keeps the old one."""
+        request = Request(
+            self.method, self.path, self.values, self.doubled, self.http10, self.keep_alive
+        )
+        request.length = length
+        return request
+
     def all(self, name: bytes) -> list[bytes]:
         """Every value of the field `name` (lower case), in order."""
         if name not in self.values:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from flm.dialects.engine import StreamReader, error_event
 from flm.errors import EngineError, Refusal, StreamBroken
+from flm.gateway.edge.connection import CLOSED
 from flm.gateway.edge.heads import SSE
 from flm.gateway.upstream.answer import END, EngineGone
 
@@ -148,5 +149,5 @@ class Relay:
         exchange.error = refusal.code
         self._desk.note_usage(exchange, self._reader.usage)
         self._desk.record(exchange)
-        if not self._connection.closed:
+        if self._connection.phase is not CLOSED:
             self._connection.end_stream(error_event(refusal))

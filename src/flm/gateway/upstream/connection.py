@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import cast
 
 import httptools
 
+from flm.gateway.same_head import SameHead
 from flm.gateway.upstream.answer import Answer, EngineGone
 
 MAX_INFORMATIONAL = 8
 MAX_HEAD = 64 << 10
-_LENGTH = b"\r\ncontent-length: "
+_LENGTH = b"\r\ncontent-length:"
 _BODYLESS = (204, 304)
+_HEAD = re.compile(
+    rb"http/1\.1 ([2-5]\d\d) [^\r\n\0]*(?:\r\n[!#$%&'*+.^_`|~0-9a-z-]+:[^\r\n\0]*)+"
+).fullmatch
+"""A final status line and well-formed fields (RFC 9112 sections 4 and 5), in lower case."""
 
 
 class EngineConnection(asyncio.Protocol):
@@ -23,7 +29,8 @@ class EngineConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer", "_ended", "_framed", "_head_bytes", "_headed", "_headers", "_informational",
-        "_interim", "_parser", "_transport", "idle_since", "open", "reusable", "reused",
+        "_interim", "_parser", "_same", "_same_code", "_same_head", "_transport",
+        "idle_since", "open", "reusable", "reused",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -36,6 +43,9 @@ class EngineConnection(asyncio.Protocol):
         self._interim = False
         self._informational = 0
         self._head_bytes = 0
+        self._same: SameHead | None = None
+        self._same_code = 0
+        self._same_head = b""
         self.open = True
         self.reusable = False
         self.reused = False
@@ -95,27 +105,41 @@ class EngineConnection(asyncio.Protocol):
         tenth of all that a request costs). Nothing is guessed: one Content-Length that is met
         exactly, no Transfer-Encoding, no Connection header, a final status.
         """
+        if self._same is not None:
+            body = self._same.body(data)
+            if body is not None:
+                self._take_whole(answer, self._same_code, self._same_head, body)
+                return True
         end = data.find(b"\r\n\r\n")
-        if end < 0 or data[:9] != b"HTTP/1.1 " or data[12:13] != b" ":
+        if end < 0 or data[:9] != b"HTTP/1.1 ":
             return False
-        head = data[:end].lower() + b"\r\n"
+        head = data[:end].lower()
+        read = _HEAD(head)
         at = head.find(_LENGTH)
-        if at < 0 or b"\nconnection" in head or b"\ntransfer-encoding" in head:
+        if (
+            read is None
+            or at < 0
+            or head.find(_LENGTH, at + 2) >= 0
+            or head.find(b"\nconnection") >= 0
+            or head.find(b"\ntransfer-encoding") >= 0
+        ):
             return False
-        if head.count(b"\n") != head.count(b"\r\n") or b"\n " in head or b"\n\t" in head:
+        size = b"%d" % (len(data) - end - 4)
+        if head[at + len(_LENGTH) :].partition(b"\r")[0].strip(b" \t") != size:
             return False
-        size = head[at + len(_LENGTH) : head.find(b"\r", at + 2)]
-        status = head[9:12]
-        if size != b"%d" % (len(data) - end - 4) or not status.isdigit():
+        code = int(read[1])
+        if code in _BODYLESS:
             return False
-        code = int(status)
-        if code < 200 or code in _BODYLESS or head.count(b"\ncontent-length") != 1:
-            return False
-        self._headers = {}
+        self._same = SameHead.of(data, end)
+        self._same_code = code
+        self._same_head = data[:end]
+        self._take_whole(answer, code, self._same_head, data[end + 4 :])
+        return True
+
+    def _take_whole(self, answer: Answer, code: int, head: bytes, body: bytes) -> None:
         self._answer = None
         self.reusable = True
-        answer.on_whole(code, data[:end], data[end + 4 :])
-        return True
+        answer.on_whole(code, head, body)
 
     # Callbacks of the parser.
 
