@@ -31,7 +31,7 @@ class Relay:
 
     __slots__ = (
         "_asking", "_begun", "_connection", "_desk", "_dropped", "_ended", "_exchange", "_first",
-        "_idle", "_reader",
+        "_idle", "_over", "_reader",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +51,7 @@ class Relay:
         self._dropped = dropped
         self._begun = False
         self._first = False
+        self._over = False
         self._idle = desk.live.rules.idle_seconds
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -82,7 +83,7 @@ class Relay:
 
     def _take(self, data: bytes) -> None:
         """A piece from the engine. Called by its connection: must not raise."""
-        if self._ended.done():
+        if self._over:
             return
         reader = self._reader
         try:
@@ -91,16 +92,30 @@ class Relay:
             before = getattr(error, "before", b"")
             if before:
                 self._send(before)
-            self._ended.set_exception(error)
+            self._end(error)
             return
         self._exchange.deadline = self._desk.tick + self._idle
         if out:
-            self._send(out)
+            if self._first:
+                self._connection.send(out)
+            else:
+                self._send(out)
         if reader.finished:
+            self._end(None)
+
+    def _end(self, error: Exception | None) -> None:
+        """What comes now is not looked at any more."""
+        self._over = True
+        if self._ended.done():
+            return
+        if error is None:
             self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
 
     def _send(self, data: bytes) -> None:
-        if not self._first and self._reader.started:
+        """Send what comes before or with the first token."""
+        if self._reader.started:
             self._first = True
             self._exchange.first_token = self._desk.clock.monotonic()
         if not self._begun:
@@ -111,19 +126,17 @@ class Relay:
 
     def _engine_ended(self, error: EngineGone | None) -> None:
         """The engine's message ended, well or not: whether it was whole, the reader knows."""
-        if self._ended.done():
+        if self._over:
             return
         if error is not None:
-            self._ended.set_exception(
-                StreamBroken("The engine closed the connection in the middle of its answer.")
-            )
+            self._end(StreamBroken("The engine closed the connection in the middle of its answer."))
             return
         try:
             self._reader.end()
         except EngineError as broken:
-            self._ended.set_exception(broken)
+            self._end(broken)
         else:
-            self._ended.set_result(None)
+            self._end(None)
 
     async def _wait_for_the_end(self) -> None:
         try:
