@@ -173,6 +173,18 @@ def test_a_remembered_host_beside_a_second_one_is_refused() -> None:
 # Homes.
 
 
+@pytest.mark.parametrize("name", ["Qwen/Qwen3-8B", "e/Qwen/Qwen3-8B", "flm://e/Qwen/Qwen3-8B"])
+def test_a_model_is_shown_by_every_name_that_requests_may_use(name: str) -> None:
+    """`GET /v1/models/{id}` resolves as a chat does."""
+    assert live_with(target_at(1, "Qwen/Qwen3-8B")).entry(name).name == "Qwen/Qwen3-8B"
+
+
+def test_an_unknown_model_is_shown_to_nobody() -> None:
+    """The refusal names the nearest one."""
+    with pytest.raises(Refusal, match="Did you mean 'Qwen/Qwen3-8B'"):
+        live_with(target_at(1, "Qwen/Qwen3-8B")).entry("e/qwen3-8b")
+
+
 def test_the_least_loaded_home_that_is_awake_is_chosen() -> None:
     """Sleeping ones come last, whatever they do."""
     asleep = Target(id="c/m", engine="c", model="m", dialect="openai")

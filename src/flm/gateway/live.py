@@ -141,6 +141,19 @@ class Live:
             )
         raise self.unknown_model(name)
 
+    def entry(self, name: str) -> ModelEntry:
+        """The model a client calls `name`, however it may be named in a request.
+
+        Raises `Refusal` 404 `model_not_found` naming the nearest names.
+        """
+        found = self.models.get(name)
+        if found is None:
+            targets = resolve(name, self.homes, self._targets)
+            found = self.models.get(targets[0].partition("/")[2]) if targets else None
+        if found is None:
+            raise self.unknown_model(name)
+        return found
+
     def unknown_model(self, name: str) -> Refusal:
         """The refusal of a name that means nothing here."""
         shown = name if len(name) <= MAX_QUOTED else name[:MAX_QUOTED] + "…"

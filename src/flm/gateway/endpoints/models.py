@@ -64,8 +64,5 @@ async def show_model(exchange: Exchange, connection: Connection, desk: GatewayDe
     assert route is not None
     name = decoded_name(request.path)[len(route.path) :].decode("utf-8", "replace")
     exchange.model = name
-    models = desk.live.models
-    entry = models.get(name) or models.get(f"{name}:latest")
-    if entry is None:
-        raise desk.live.unknown_model(name)
+    entry = desk.live.entry(name)
     desk.answer(exchange, connection, msgspec.json.encode(_object(entry)))
