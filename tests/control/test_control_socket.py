@@ -60,10 +60,10 @@ async def talk(address: str, *lines: bytes) -> list[bytes]:
             connection.connect(address)
             with connection.makefile("rwb", buffering=0) as file:
                 for line in lines:
-                    file.write(line + b"\n")
                     try:
+                        file.write(line + b"\n")
                         said.append(file.readline())
-                    except ConnectionResetError:
+                    except (BrokenPipeError, ConnectionResetError):
                         said.append(b"")
         return said
 
