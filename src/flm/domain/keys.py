@@ -92,12 +92,6 @@ def has_form(text: bytes) -> bool:
     return _FORM.fullmatch(text) is not None
 
 
-def checksum_holds(text: bytes) -> bool:
-    """Whether a text of FLM's form ends with the checksum of the rest."""
-    stem, end = text[:-CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
-    return _base62(zlib.crc32(stem), CHECKSUM_LENGTH).encode() == end
-
-
 def id_of(text: bytes) -> KeyId:
     """The key id inside a text of FLM's form."""
     return KeyId(text[ID_PLACE].decode("ascii"))
