@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, NamedTuple, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -17,11 +17,11 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 """A number of tokens as an engine may say it: one that fits wherever it is kept."""
 
 
-class Usage(NamedTuple):
-    """Tokens an engine counted; None where it said nothing."""
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens an engine counted, in OpenAI's words for them; None where it said nothing."""
 
-    prompt_tokens: int | None
-    completion_tokens: int | None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
 
 
 class EngineCall(msgspec.Struct, frozen=True):

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import msgspec
 
 from flm.dialects.body import UNREADABLE, first_byte
-from flm.dialects.codec import EngineAnswer, EngineCall, StreamReader
+from flm.dialects.codec import EngineAnswer, EngineCall, StreamReader, Usage
 from flm.dialects.embedding_values import as_base64, as_numbers
 from flm.dialects.engine_errors import bad_answer, explain
 from flm.dialects.engine_openai.stream import OpenAIStream
-from flm.dialects.engine_openai.usage import Counts, as_usage, usage_in
+from flm.dialects.engine_openai.usage import usage_in
 from flm.dialects.openai_chat import ChatRequest
 from flm.dialects.openai_embeddings import EmbeddingsRequest
 from flm.errors import EngineError
@@ -23,28 +23,18 @@ Fields = dict[str, Raw]
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(Fields).decode
 _decode_data = msgspec.json.Decoder(list[Fields]).decode
-_ABSENT = Raw(b"null")
 
 
 class _Glance(msgspec.Struct, gc=False):
-    """What must be looked at of a whole answer; the rest is skipped."""
+    """What must be looked at of a whole answer that is as it should be; the rest is skipped."""
 
-    model: Raw = _ABSENT
-    choices: Raw = _ABSENT
-    usage: Counts | None = None
-    error: Raw = _ABSENT
+    model: str
+    choices: Raw
+    usage: Usage | None = None
+    error: None = None
 
 
 _glance = msgspec.json.Decoder(_Glance).decode
-
-
-def _glanced(body: bytes) -> _Glance | None:
-    """None: it must be looked at more closely."""
-    try:
-        return _glance(body)
-    except UNREADABLE:
-        return None
-
 
 _TRUE = Raw(b"true")
 _NOTHING = (b"null", b"false", b'""', b"{}")
@@ -59,21 +49,20 @@ class OpenAICodec:
         if request.stream:
             options = _stream_options(request.fields)
             options["include_usage"] = _TRUE
-            fields["stream_options"] = Raw(_encode(options))
+            fields = {**fields, "stream_options": Raw(_encode(options))}
         return EngineCall("/v1/chat/completions", _encode(fields), request.dropped)
 
     def chat_answer(
         self, request: ChatRequest, target: Target, body: bytes, created: int, answer_id: str
     ) -> EngineAnswer:
         """The engine's answer with the client's name for the model; its own id is kept."""
-        glance = _glanced(body)
-        if (
-            glance is not None
-            and bytes(glance.model) == _encode(request.model)
-            and glance.choices is not _ABSENT
-            and bytes(glance.error) == b"null"
-        ):
-            return EngineAnswer(body, None if glance.usage is None else as_usage(glance.usage))
+        try:
+            glance = _glance(body)
+        except UNREADABLE:
+            pass  # it must be looked at more closely
+        else:
+            if glance.model == request.model:
+                return EngineAnswer(body, glance.usage)
         fields = _answer_fields(body, target)
         if "choices" not in fields:
             raise bad_answer("it holds no choices")
@@ -116,11 +105,8 @@ class OpenAICodec:
 
 
 def _for_engine(fields: Fields, name: str, target: Target) -> Fields:
-    # A copy, for another target may be tried; encoding it again is what collapses duplicates.
-    fields = dict(fields)
-    if name != target.model:
-        fields["model"] = Raw(_encode(target.model))
-    return fields
+    # Encoding them again, even unchanged, is what collapses duplicates.
+    return fields if name == target.model else {**fields, "model": Raw(_encode(target.model))}
 
 
 def _stream_options(fields: Fields) -> Fields:

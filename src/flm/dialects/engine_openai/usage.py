@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from flm.dialects.codec import Count, Usage
+from flm.dialects.codec import Usage
 
-
-class Counts(msgspec.Struct, gc=False):
-    """The two counts that are recorded."""
-
-    prompt_tokens: Count | None = None
-    completion_tokens: Count | None = None
-
-
-_decode = msgspec.json.Decoder(Counts | None).decode
+_decode = msgspec.json.Decoder(Usage | None).decode
 
 
 def usage_in(raw: msgspec.Raw | None) -> Usage | None:
@@ -22,12 +14,7 @@ def usage_in(raw: msgspec.Raw | None) -> Usage | None:
     if raw is None:
         return None
     try:
-        counts = _decode(raw)
+        usage: Usage | None = _decode(raw)
     except msgspec.DecodeError:
         return None
-    return None if counts is None else as_usage(counts)
-
-
-def as_usage(counts: Counts) -> Usage:
-    """The counts in FLM's words."""
-    return Usage(counts.prompt_tokens, counts.completion_tokens)
+    return usage
