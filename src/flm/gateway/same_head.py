@@ -12,18 +12,19 @@ MAX_HEAD = 4096
 
 MAX_DIGITS = 9
 _LENGTH = b"\r\ncontent-length:"
-_ZERO = 0x30
 
 
 class SameHead:
     """A head that was read and found good: what is in front of its length, and behind."""
 
-    __slots__ = ("_after", "_before", "_start")
+    __slots__ = ("_after", "_before", "_behind", "_limit", "_start")
 
     def __init__(self, before: bytes, after: bytes) -> None:
         self._before = before
         self._after = after
         self._start = len(before)
+        self._behind = len(after)
+        self._limit = len(before) + MAX_DIGITS + len(after)
 
     @classmethod
     def of(cls, data: bytes, end: int) -> SameHead | None:
@@ -42,14 +43,12 @@ class SameHead:
 
     def body(self, data: bytes) -> bytes | None:
         """The body, if `data` is exactly one such message, whole; else None."""
-        start = self._start
         if not data.startswith(self._before):
             return None
-        line = data.find(b"\r", start, start + MAX_DIGITS + 1)
-        digits = data[start:line]
-        if line < 0 or not digits.isdigit() or digits[0] == _ZERO:
+        start = self._start
+        line = data.find(self._after, start, self._limit)
+        if line < 0:
             return None
-        if not data.startswith(self._after, line):
-            return None
-        body = data[line + len(self._after) :]
-        return body if len(body) == int(digits) else None
+        body = data[line + self._behind :]
+        # Written as it must stand there: no sign, no zero in front, nothing else either.
+        return body if body and data[start:line] == b"%d" % len(body) else None

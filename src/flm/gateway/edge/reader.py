@@ -147,15 +147,15 @@ class RequestReader:
         return True
 
     def _again(self, data: bytes, same: SameHead) -> bool:
-        """Take a whole request whose head was read before."""
+        """Take a whole request whose head was read before; what is known of that head stays."""
         body = same.body(data) if len(data) <= MAX_HEAD else None
-        if body is None or self._last is None:
+        request = self._last
+        if body is None or request is None:
             return False
-        self.size = len(body)
+        request.length = self.size = len(body)
         self.chunks = [body]
         self.complete = True
-        self._stage = 1
-        self.request = self._last.again(self.size)
+        self.request = request
         return True
 
     def _at_once(self, data: bytes, end: int) -> bool:

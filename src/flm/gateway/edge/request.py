@@ -12,10 +12,15 @@ class Request:
     """What the edge knows of a request: bytes as they came, names in lower case.
 
     ``path`` is the target up to `?`; ``values`` holds the first value of each field,
-    ``doubled`` the later ones of those that came more than once.
+    ``doubled`` the later ones of those that came more than once. A head that comes again is the
+    same object with another ``length`` (``values`` keeps the old one); ``credential`` is what
+    the key's guard found in it: None is nothing, b"" not looked for yet.
     """
 
-    __slots__ = ("chunked", "doubled", "http10", "keep_alive", "length", "method", "path", "values")
+    __slots__ = (
+        "chunked", "credential", "doubled", "http10", "keep_alive", "length", "method", "path",
+        "values",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -34,14 +39,7 @@ class Request:
         self.keep_alive = keep_alive
         self.length: int | None = None
         self.chunked = False
-
-    def again(self, length: int) -> Request:
-        """The same head with another Content-Length. ``values`` is shared and keeps the old one."""
-        request = Request(
-            self.method, self.path, self.values, self.doubled, self.http10, self.keep_alive
-        )
-        request.length = length
-        return request
+        self.credential: bytes | None = b""
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of the field `name` (lower case), in order."""

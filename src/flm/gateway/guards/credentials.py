@@ -65,7 +65,9 @@ def credentials_guard(exchange: Exchange, live: Live) -> None:
         return
     request = exchange.request
     assert request is not None
-    credential = extract(request)
+    credential = request.credential
+    if credential == b"":
+        credential = request.credential = extract(request)
     if credential is not None:
         entry = live.entries.get(credential[ID_PLACE])
         expected = _DUMMY if entry is None else entry.digest
