@@ -98,7 +98,7 @@ class Flm:
     def add_engine(self, port: int) -> None:
         """`flm engines add` and `flm api-keys create`."""
         url = f"http://127.0.0.1:{port}"
-        self.run("engines", "add", "bench", "--url", url, "--kind", "openai")
+        self.run("engines", "add", "bench", "--url", url, "--kind", "custom")
         self.key = self.run("api-keys", "create", "--label", "bench")["api_key"]
 
     def start(self, core: int | None) -> Candidate:

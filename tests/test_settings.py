@@ -7,7 +7,7 @@ import pytest
 
 from flm.domain.hosts import host_allowed
 from flm.errors import InvalidValue, NotFound, NotPermitted
-from flm.settings import REGISTRY, Settings, environment, resolve, setting
+from flm.settings import REGISTRY, EngineSettings, Settings, environment, resolve, setting
 
 DEFAULTS = {
     "server.port": 8356,
@@ -18,8 +18,13 @@ DEFAULTS = {
     "streams.idle_seconds": 300,
     "engine.health_latency_threshold_ms": 1500,
     "engine.max_network_failures": 3,
+    "engine.check_seconds": 15,
+    "engine.history_days": 30,
     "engine.cache_ttl_seconds": 300,
     "engines.wake_seconds": 120,
+    "engines.ollama.cloud": False,
+    "engines.ollama.install_url": "",
+    "engines.ollama.install_sha256": "",
     "embedded.max_loaded": 1,
     "embedded.idle_minutes": 15,
     "embedded.threads": 0,
@@ -38,7 +43,7 @@ def test_the_defaults_are_the_documented_ones():
 def test_every_setting_is_an_attribute_and_every_attribute_a_setting():
     """The registry and the typed settings cannot drift apart."""
     fields = [field.name for field in msgspec.structs.fields(Settings)]
-    assert fields == [*(item.attribute for item in REGISTRY), "contexts", "sources"]
+    assert fields == [*(item.attribute for item in REGISTRY), "engines", "sources"]
 
 
 def test_every_setting_is_documented_by_one_sentence():
@@ -238,3 +243,60 @@ def test_the_environment_is_a_copy(monkeypatch: pytest.MonkeyPatch):
     copied = environment()
     copied.clear()
     assert resolve({}, environment()).server_port == 1234
+
+
+def test_what_is_set_for_one_engine_is_typed():
+    """A switch, a span, a group, a path, arguments and what a model can do."""
+    settings = resolve(
+        {
+            "engines.vllm.autostart": "true",
+            "engines.vllm.idle_stop": "20",
+            "engines.vllm.exclusive_group": '"gpu"',
+            "engines.vllm.path": '"/opt/vllm"',
+            "engines.vllm.arguments": '["Qwen/Qwen3-8B", "--max-model-len", "8192"]',
+            "engines.vllm.capabilities[Qwen/Qwen3-8B]": '["chat", "tools"]',
+            "engines.vllm.num_ctx": "8192",
+        }
+    )
+    assert settings.engine("vllm") == EngineSettings(
+        autostart=True,
+        idle_stop=20,
+        exclusive_group="gpu",
+        path="/opt/vllm",
+        arguments=("Qwen/Qwen3-8B", "--max-model-len", "8192"),
+        capabilities={"Qwen/Qwen3-8B": ("chat", "tools")},
+        num_ctx={"": 8192},
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("engines.vllm.autostart", "Yes", True),
+        ("engines.vllm.autostart", "0", False),
+        ("engines.vllm.arguments", "m --dtype 'bf 16'", ("m", "--dtype", "bf 16")),
+        ("engines.vllm.capabilities[m]", "chat, vision", ("chat", "vision")),
+    ],
+)
+def test_text_becomes_a_value_of_the_family(name: str, text: str, value: object):
+    """As a person writes it."""
+    assert setting(name).kind.parse(name, text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("engines.vllm.autostart", "perhaps"),
+        ("engines.vllm.idle_stop", "-1"),
+        ("engines.vllm.exclusive_group", "a b"),
+        ("engines.vllm.arguments", "'open"),
+        ("engines.vllm.capabilities", "flying"),
+        ("engines.ollama.install_url", "ftp://x"),
+        ("engines.ollama.install_sha256", "abc"),
+    ],
+)
+def test_a_wrong_value_of_a_family_is_refused(name: str, text: str):
+    """The setting is named."""
+    with pytest.raises(InvalidValue) as caught:
+        setting(name).kind.parse(name, text)
+    assert name in caught.value.message

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from typing import Protocol
 
 import msgspec
 
-from flm.domain.engines import engine_id
 from flm.domain.hosts import host_name
 from flm.errors import N_, InvalidValue, NotPermitted
 
-Value = int | str | tuple[str, ...]
+Value = bool | int | str | tuple[str, ...]
 
-_FAMILY = re.compile(r"engines\.([a-z0-9][a-z0-9._-]{0,62})\.num_ctx(?:\[(.{1,256})\])?")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 
 
@@ -58,21 +57,99 @@ class Whole(msgspec.Struct, frozen=True):
 
 
 class ContextLengths(Whole, frozen=True):
-    """The family ``engines.<engine>.num_ctx`` and ``engines.<engine>.num_ctx[<model>]``."""
+    """A context length in tokens."""
 
     minimum: int = 256
     maximum: int = 10_000_000
 
-    @staticmethod
-    def split(name: str) -> tuple[str, str] | None:
-        """Engine and model ('' for the whole engine) in a name of the family, else None."""
-        match = _FAMILY.fullmatch(name)
-        if match is None or not name.isprintable():
-            return None
+
+class Truth(msgspec.Struct, frozen=True):
+    """`true` or `false`."""
+
+    def parse(self, name: str, text: str) -> bool:
+        """`true`, `yes`, `on`, `1` and their opposites."""
+        word = text.strip().lower()
+        return self.check(name, {**_YES, **_NO}.get(word, text))
+
+    def check(self, name: str, value: object) -> bool:
+        """True or False."""
+        if isinstance(value, bool):
+            return value
+        raise InvalidValue(
+            N_("{name} must be true or false, not {value!r}."), name=name, value=value
+        )
+
+
+_YES = dict.fromkeys(("true", "yes", "on", "1"), True)
+_NO = dict.fromkeys(("false", "no", "off", "0"), False)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of printable text of at most ``longest`` characters; '' for none."""
+
+    longest: int = 4096
+    pattern: str = ""
+
+    def parse(self, name: str, text: str) -> str:
+        """The text without blanks around it."""
+        return self.check(name, text.strip())
+
+    def check(self, name: str, value: object) -> str:
+        """Raises `InvalidValue` for what does not match ``pattern``, a regular expression."""
+        good = isinstance(value, str) and len(value) <= self.longest and value.isprintable()
+        if good and (not self.pattern or not value or re.fullmatch(self.pattern, str(value))):
+            return str(value)
+        raise InvalidValue(
+            N_("{name} cannot be {value!r}: it takes one line of at most {longest} characters."),
+            remedy=N_("`flm config list` says what it is for."),
+            name=name,
+            value=value,
+            longest=self.longest,
+        )
+
+
+class Words(msgspec.Struct, frozen=True):
+    """A list of words; ``choices`` empty: any."""
+
+    choices: tuple[str, ...] = ()
+
+    def parse(self, name: str, text: str) -> tuple[str, ...]:
+        """A JSON array; else words with commas between them where there are choices, and as a
+        shell takes them apart where there are none."""
+        if text.lstrip().startswith("["):
+            try:
+                return self.check(name, msgspec.json.decode(text))
+            except msgspec.DecodeError:
+                return self.check(name, text)
+        if self.choices:
+            return self.check(name, [item.strip() for item in text.split(",") if item.strip()])
         try:
-            return engine_id(match[1]), match[2] or ""
-        except InvalidValue:
-            return None
+            return self.check(name, shlex.split(text))
+        except ValueError as error:
+            raise InvalidValue(
+                N_("{name} cannot be read: {why}."), name=name, why=str(error)
+            ) from error
+
+    def check(self, name: str, value: object) -> tuple[str, ...]:
+        """Each a printable text, and one of the choices where there are any."""
+        if not isinstance(value, list | tuple) or len(value) > _MAX_WORDS:
+            raise InvalidValue(N_("{name} must be a list, not {value!r}."), name=name, value=value)
+        for item in value:
+            if not isinstance(item, str) or len(item) > _LONGEST_WORD or "\0" in item:
+                raise InvalidValue(N_("{item!r} cannot stand in {name}."), item=item, name=name)
+            if self.choices and item not in self.choices:
+                raise InvalidValue(
+                    N_("{item!r} in {name} is not known."),
+                    remedy=N_("Use some of: {choices}."),
+                    item=item,
+                    name=name,
+                    choices=", ".join(self.choices),
+                )
+        return tuple(value)
+
+
+_MAX_WORDS = 256
+_LONGEST_WORD = 4096
 
 
 class LoopbackAddress(msgspec.Struct, frozen=True):

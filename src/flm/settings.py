@@ -1,29 +1,34 @@
 """Typed settings: defaults < stored (config.db) < environment < command line.
 
 A setting called ``server.port`` is the attribute ``server_port`` and the variable
-``FLM_SERVER_PORT``. The context lengths of engines are a family of settings,
-``engines.<engine>.num_ctx`` and ``engines.<engine>.num_ctx[<model>]``; they lie in the store only.
+``FLM_SERVER_PORT``. What is set for one engine or one of its models are families of settings,
+such as ``engines.<engine>.num_ctx[<model>]``; they lie in the store only.
 This is the one module that reads the environment.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from flm.domain.models import nearest
+from flm.domain.engines import EngineId, engine_id
+from flm.domain.models import CAPABILITIES, Capability, nearest
 from flm.errors import N_, InvalidValue, NotFound
 from flm.setting_kinds import (
     ContextLengths,
     HostNames,
     Kind,
+    Line,
     LoopbackAddress,
+    Truth,
     Value,
     Whole,
+    Words,
 )
 
 Source = Literal["default", "stored", "environment", "command line"]
@@ -77,10 +82,21 @@ REGISTRY: tuple[Setting, ...] = (
             N_("An engine that takes longer than this to answer a check counts as degraded.")),
     Setting("engine.max_network_failures", Whole(1, 100), 3,
             N_("After so many unanswered checks in a row an engine counts as gone.")),
+    Setting("engine.check_seconds", Whole(2, 3_600), 15,
+            N_("About how often the engines are looked at in the background.")),
+    Setting("engine.history_days", Whole(1, 3_650), 30,
+            N_("How many days the history of the engines' states is kept.")),
     Setting("engine.cache_ttl_seconds", Whole(1, 86_400), 300,
             N_("How long what was seen of the engines counts before it is looked at again.")),
     Setting("engines.wake_seconds", Whole(1, 3_600), 120,
             N_("How long a request waits for a model to be loaded.")),
+    Setting("engines.ollama.cloud", Truth(), False,
+            N_("Whether Ollama's cloud models are offered; prompts to them leave this machine.")),
+    Setting("engines.ollama.install_url", Line(pattern="https?://.+"), "",
+            N_("Where the archive of Ollama comes from, in place of its maker's release; "
+               "{version}, {system} and {machine} are filled in.")),
+    Setting("engines.ollama.install_sha256", Line(pattern="[0-9a-fA-F]{64}"), "",
+            N_("The SHA-256 checksum of that archive, in place of the one beside it.")),
     Setting("embedded.max_loaded", Whole(1, 64), 1,
             N_("How many models the embedded engine holds in memory at once.")),
     Setting("embedded.idle_minutes", Whole(1, 10_080), 15,
@@ -98,13 +114,80 @@ REGISTRY: tuple[Setting, ...] = (
 )  # fmt: skip
 """Every setting with a fixed name, in the order in which they are listed."""
 
-CONTEXT_DOC = N_("The context length in tokens that is asked of this engine.")
+
+class Family(msgspec.Struct, frozen=True):
+    """Settings ``engines.<engine>.<leaf>``, and with ``per_model`` also ``…<leaf>[<model>]``."""
+
+    leaf: str
+    kind: Kind
+    doc: str
+    per_model: bool = False
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family("num_ctx", ContextLengths(),
+           N_("The context length in tokens that is asked of this engine."), per_model=True),
+    Family("capabilities", Words(CAPABILITIES),
+           N_("What a model can do, in place of what its engine tells."), per_model=True),
+    Family("autostart", Truth(),
+           N_("Whether a request for one of its models starts the engine.")),
+    Family("idle_stop", Whole(0, 10_080),
+           N_("After so many idle minutes FLM stops the engine it started; 0: never.")),
+    Family("exclusive_group", Line(64, "[A-Za-z0-9._-]+"),
+           N_("Of the engines in one group only one runs at a time.")),
+    Family("path", Line(),
+           N_("The engine's program or folder, where FLM does not find it by itself.")),
+    Family("arguments", Words(),
+           N_("What the engine is started with.")),
+)  # fmt: skip
+"""The settings that an engine of any name can have."""
+
+_LEAVES: Mapping[str, Family] = MappingProxyType({family.leaf: family for family in FAMILIES})
+_MEMBER = re.compile(r"engines\.([a-z0-9][a-z0-9._-]{0,62})\.([a-z_]+)(?:\[(.{1,256})\])?")
+
+
+class Member(NamedTuple):
+    """One setting of a family: whose it is. ``model`` '': the whole engine's."""
+
+    family: Family
+    engine: EngineId
+    model: str
+
+
+def member(name: str) -> Member | None:
+    """The family, engine and model in the setting `name`, None when it belongs to no family."""
+    match = _MEMBER.fullmatch(name)
+    if match is None or not name.isprintable():
+        return None
+    family = _LEAVES.get(match[2])
+    if family is None or (match[3] and not family.per_model):
+        return None
+    try:
+        return Member(family, engine_id(match[1]), match[3] or "")
+    except InvalidValue:
+        return None
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is set for one engine. ``num_ctx`` and ``capabilities`` by model, '' for all of them;
+    ``idle_stop`` in minutes, 0: never; ``arguments`` None: nothing is set."""
+
+    num_ctx: dict[str, int] = {}
+    capabilities: dict[str, tuple[Capability, ...]] = {}
+    autostart: bool = False
+    idle_stop: int = 0
+    exclusive_group: str = ""
+    path: str = ""
+    arguments: tuple[str, ...] | None = None
+
+
+NOTHING_SET = EngineSettings()
 
 _BY_NAME: Mapping[str, Setting] = MappingProxyType({item.name: item for item in REGISTRY})
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings in force. ``contexts``: engine → model ('' for all of them) → tokens.
+    """The settings in force. ``engines``: what is set for single engines, by id.
 
     ``sources`` tells where a value comes from, for those that are not defaults.
     """
@@ -117,8 +200,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     streams_idle_seconds: int
     engine_health_latency_threshold_ms: int
     engine_max_network_failures: int
+    engine_check_seconds: int
+    engine_history_days: int
     engine_cache_ttl_seconds: int
     engines_wake_seconds: int
+    engines_ollama_cloud: bool
+    engines_ollama_install_url: str
+    engines_ollama_install_sha256: str
     embedded_max_loaded: int
     embedded_idle_minutes: int
     embedded_threads: int
@@ -126,12 +214,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     logs_keep_days: int
     logs_keep_records: int
     journal_max_bytes: int
-    contexts: dict[str, dict[str, int]] = {}
+    engines: dict[str, EngineSettings] = {}
     sources: dict[str, Source] = {}
+
+    def engine(self, engine: str) -> EngineSettings:
+        """What is set for `engine`."""
+        return self.engines.get(engine, NOTHING_SET)
+
+    @property
+    def contexts(self) -> dict[str, dict[str, int]]:
+        """Engine → model ('' for all of them) → the context length that is set."""
+        return {engine: of.num_ctx for engine, of in self.engines.items() if of.num_ctx}
 
     def num_ctx(self, engine: str) -> dict[str, int]:
         """The context lengths set for `engine`, by model; '' is the whole engine."""
-        return dict(self.contexts.get(engine, {}))
+        return dict(self.engine(engine).num_ctx)
 
     def source(self, name: str) -> Source:
         """Where the value of the setting `name` comes from."""
@@ -146,8 +243,9 @@ def setting(name: str) -> Setting:
     found = _BY_NAME.get(name)
     if found is not None:
         return found
-    if ContextLengths.split(name) is not None:
-        return Setting(name, ContextLengths(), 0, CONTEXT_DOC)
+    of = member(name)
+    if of is not None:
+        return Setting(name, of.family.kind, "", of.family.doc)
     likely = nearest(name, (*_BY_NAME, "engines.ollama.num_ctx"))
     if likely:
         raise NotFound(
@@ -183,15 +281,20 @@ def resolve(
         values[item.attribute] = value
         if source != "default":
             sources[item.name] = source
-    contexts: dict[str, dict[str, int]] = {}
+    families: dict[str, dict[str, Any]] = {}
     for name, text in stored.items():
-        key = ContextLengths.split(name) if name not in _BY_NAME else None
-        if key is not None:
-            contexts.setdefault(key[0], {})[key[1]] = ContextLengths().check(
-                name, decoded(name, text)
-            )
-            sources[name] = "stored"
-    return Settings(**values, contexts=contexts, sources=sources)
+        of = member(name) if name not in _BY_NAME else None
+        if of is None:
+            continue
+        value = of.family.kind.check(name, decoded(name, text))
+        engine = families.setdefault(of.engine, {})
+        if of.family.per_model:
+            engine.setdefault(of.family.leaf, {})[of.model] = value
+        else:
+            engine[of.family.leaf] = value
+        sources[name] = "stored"
+    engines = {engine: EngineSettings(**given) for engine, given in families.items()}
+    return Settings(**values, engines=engines, sources=sources)
 
 
 def decoded(name: str, text: str) -> object:

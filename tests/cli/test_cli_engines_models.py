@@ -34,7 +34,7 @@ def test_an_engines_key_comes_through_stdin_and_is_never_shown(
 
     assert added.data == {
         "id": "mine",
-        "kind": "openai",
+        "kind": "custom",
         "url": "http://127.0.0.1:1",
         "has_key": True,
     }
@@ -54,10 +54,10 @@ def test_an_engine_elsewhere_is_refused_with_the_reason(flm: Flm) -> None:
 
 def test_a_kind_that_is_none_is_refused(flm: Flm) -> None:
     """With those there are."""
-    ran = flm("engines", "add", "x", "--url", NOWHERE, "--kind", "vllm")
+    ran = flm("engines", "add", "x", "--url", NOWHERE, "--kind", "koboldcpp")
 
     assert ran.code == 1
-    assert "'openai', 'ollama', 'llamacpp'" in ran.err
+    assert "'lmstudio'" in ran.err
 
 
 def test_a_removed_engine_is_gone(flm: Flm) -> None:

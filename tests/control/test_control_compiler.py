@@ -34,7 +34,7 @@ def seen(engine: str, *models: Model, up: bool = True, port: int = 80) -> Sighti
     """An engine of kind openai that was seen."""
     state = Healthy(1.0) if up else NetworkError("connection refused", 1)
     return Sighting(
-        Engine(id=EngineId(engine), kind="openai", state=state, address=Address("127.0.0.1", port)),
+        Engine(id=EngineId(engine), kind="custom", state=state, address=Address("127.0.0.1", port)),
         models,
     )
 
@@ -49,7 +49,7 @@ def sources(**more: object) -> Sources:
     empty = Sources(
         config_revision=3, security_revision=5, pepper=b"pepper", keys=(), owner_digest=b"owner",
         policy=Policy(), sightings=(), engine_keys={}, embedded=(), running={},
-        dialects={"openai": "openai", "ollama": "ollama", "llamacpp": "openai"},
+        dialects={"custom": "openai", "ollama": "ollama", "llamacpp": "openai"},
         contexts={}, rules=Rules(revision=0),
     )  # fmt: skip
     return msgspec.structs.replace(empty, **more)

@@ -46,7 +46,7 @@ from flm.wire.journal import LOCK
 def sighting(name: str, *models: str, at: float | None = None) -> Sighting:
     """A running engine with models."""
     engine = Engine(
-        id=EngineId(name), kind="openai", state=Healthy(1.0), address=Address("127.0.0.1", 9),
+        id=EngineId(name), kind="custom", state=Healthy(1.0), address=Address("127.0.0.1", 9),
         checked_at=SystemClock().now() if at is None else at,
     )  # fmt: skip
     return Sighting(engine, tuple(Model(name=each, engine=EngineId(name)) for each in models))
@@ -103,7 +103,7 @@ class Bench:
                 clock=SystemClock(),
                 open_store=self.open,
                 launcher=NoEmbedded(),
-                dialects={"openai": "openai"},
+                dialects={"custom": "openai"},
                 choice=secrets.choice,
                 spread=lambda seconds: seconds,
                 gateway=fake(self.mode),

@@ -63,7 +63,7 @@ def test_the_readme_tells_the_variables_that_are_read() -> None:
     assert told == {
         "ollama": {"OLLAMA_HOST"},
         "llamacpp": {"LLAMA_CPP_PORT"},
-        "openai": set(),
+        "custom": set(),
         "embedded": set(),
     }
     assert 4711 in ports({"OLLAMA_HOST": "127.0.0.1:4711"})["ollama"]

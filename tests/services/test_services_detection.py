@@ -23,9 +23,9 @@ from flm.domain.engines import (
     state_name,
 )
 from flm.domain.models import GgufFile, Model
+from flm.engines.custom.adapter import CustomAdapter
 from flm.engines.llamacpp.adapter import LlamaCppAdapter
 from flm.engines.ollama.adapter import OllamaAdapter
-from flm.engines.openai.adapter import OpenAiAdapter
 from flm.engines.prober import HttpProber
 from flm.errors import InvalidValue
 from flm.ports.clock import SystemClock
@@ -75,10 +75,10 @@ def detector(
 ) -> Detector:
     """A detector with those adapters, and the one for added engines."""
     clock = SystemClock()
-    return Detector((*adapters, OpenAiAdapter()), HttpProber(clock), clock, launcher, None, seconds)
+    return Detector((*adapters, CustomAdapter()), HttpProber(clock), clock, launcher, None, seconds)
 
 
-def definition(name: str, address: Address, kind: EngineKind = "openai") -> Added:
+def definition(name: str, address: Address, kind: EngineKind = "custom") -> Added:
     """An engine the user added, without a key."""
     return Added(EngineDefinition(id=EngineId(name), kind=kind, address=address))
 
@@ -210,7 +210,7 @@ async def test_a_name_that_the_user_took_is_not_given_to_a_detected_engine() -> 
     with ReplayServer(engines.ollama()) as one, ReplayServer(engines.vllm()) as two:
         found = await look(detector(ollama(one.address)), definition("ollama", two.address))
     assert [(each.engine.id, each.engine.kind) for each in found] == [
-        ("ollama", "openai"),
+        ("ollama", "custom"),
         (f"ollama-{one.port}", "ollama"),
     ]
 

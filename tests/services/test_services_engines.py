@@ -30,7 +30,7 @@ def test_an_added_engine_is_listed_and_told(engines: EngineService, bell):
 
 def test_an_engines_key_is_sealed_and_comes_back(engines: EngineService, paths: DataPaths):
     """It is in no file in clear."""
-    engines.add("a", "http://127.0.0.1:1", "openai", "sk-very-secret")
+    engines.add("a", "http://127.0.0.1:1", "custom", "sk-very-secret")
     [definition] = engines.definitions()
     assert engines.key_of(definition) == "sk-very-secret"
     files = [path.read_bytes() for path in paths.root.iterdir() if path.is_file()]
@@ -39,7 +39,7 @@ def test_an_engines_key_is_sealed_and_comes_back(engines: EngineService, paths: 
 
 def test_a_sealed_key_belongs_to_its_engine(engines: EngineService):
     """Moved to another engine's row it stays closed."""
-    engines.add("a", "http://127.0.0.1:1", "openai", "sk-very-secret")
+    engines.add("a", "http://127.0.0.1:1", "custom", "sk-very-secret")
     [own] = engines.definitions()
     stolen = EngineDefinition(
         id=EngineId("b"), kind=own.kind, address=own.address, sealed_key=own.sealed_key
@@ -76,19 +76,22 @@ def test_engines_elsewhere_are_refused(engines: EngineService, url: str):
     assert engines.definitions() == []
 
 
-@pytest.mark.parametrize("kind", ["embedded", "vllm", ""])
+@pytest.mark.parametrize("kind", ["embedded", "koboldcpp", ""])
 def test_an_unknown_kind_names_the_known_ones(engines: EngineService, kind: str):
     """The embedded engine is not added by URL."""
     with pytest.raises(InvalidValue) as caught:
         engines.add("a", "http://127.0.0.1:1", kind)
-    assert caught.value.remedy == "Use one of: ollama, llamacpp, openai."
+    assert (
+        caught.value.remedy
+        == "Use one of: ollama, vllm, lmstudio, llamacpp, text-generation-webui, custom."
+    )
 
 
 @pytest.mark.parametrize("key", ["", "a b", "sk\n", "sk\r\nX-Evil: 1", "鍵", "x" * 4097])
 def test_a_key_that_cannot_stand_in_a_header_is_refused(engines: EngineService, key: str):
     """A line break in it would be a header of its own."""
     with pytest.raises(InvalidValue) as caught:
-        engines.add("a", "http://127.0.0.1:1", "openai", key)
+        engines.add("a", "http://127.0.0.1:1", "custom", key)
     assert "sk" not in caught.value.message
 
 

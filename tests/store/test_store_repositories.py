@@ -35,7 +35,7 @@ def key(name: str, created_at: float = 1.0) -> ApiKey:
 
 def engine(name: str, sealed: bytes | None = None) -> EngineDefinition:
     return EngineDefinition(
-        id=EngineId(name), kind="openai", address=Address("127.0.0.1", 80, "/p"), sealed_key=sealed
+        id=EngineId(name), kind="custom", address=Address("127.0.0.1", 80, "/p"), sealed_key=sealed
     )
 
 
@@ -45,7 +45,7 @@ def gguf(name: str) -> GgufFile:
 
 def test_a_fresh_store_holds_nothing_but_the_default_policy(store: Store):
     """First use: revisions at their start and the default rules."""
-    assert store.everything() == Everything(Revisions(0, 0), {}, [], [], [], Policy())
+    assert store.everything() == Everything(Revisions(0, 0), {}, [], [], [], Policy(), [])
 
 
 def test_settings_are_kept_replaced_and_forgotten(store: Store):
@@ -77,7 +77,7 @@ def test_an_engine_name_is_taken_once(store: Store):
 def test_a_removed_engine_is_out_of_the_cache_too(store: Store):
     """It does not come back as "last seen"."""
     store.engines.add(engine("a"))
-    seen = Engine(id=EngineId("a"), kind="openai", state=Healthy(1.0))
+    seen = Engine(id=EngineId("a"), kind="custom", state=Healthy(1.0))
     store.engines.cache([(seen, [])])
     assert store.engines.remove(EngineId("a")) is True
     assert (store.engines.definitions(), store.engines.cached()) == ([], [])
@@ -111,9 +111,9 @@ def test_the_cache_comes_back_as_it_was_seen(store: Store):
 
 def test_a_cache_row_of_another_version_is_skipped(store: Store, paths: DataPaths):
     """The cache is only a cache: what cannot be read is looked for again."""
-    store.engines.cache([(Engine(id=EngineId("a"), kind="openai", state=Healthy(1.0)), [])])
+    store.engines.cache([(Engine(id=EngineId("a"), kind="custom", state=Healthy(1.0)), [])])
     with sqlite3.connect(paths.config_db) as other:
-        other.execute("UPDATE engine_cache SET seen = '{\"engine\": 1}'")
+        other.execute("UPDATE engines_cache SET seen = '{\"engine\": 1}'")
     other.close()
     assert store.engines.cached() == []
 

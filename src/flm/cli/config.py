@@ -111,6 +111,8 @@ def _source(session: Session, view: SettingView) -> str:
 
 
 def _text(value: object) -> str:
-    if value is None:
+    if value is None or value == "":
         return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
     return ", ".join(map(str, value)) or "-" if isinstance(value, tuple) else str(value)

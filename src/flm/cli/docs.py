@@ -20,7 +20,7 @@ from flm.cli.root import flm as root
 from flm.cli.session import Session
 from flm.errors import N_
 from flm.language import LANGUAGES, Language, Words, load
-from flm.settings import CONTEXT_DOC, REGISTRY, Setting
+from flm.settings import FAMILIES, REGISTRY
 
 PACKAGE = Path(flm.__file__).parent
 FOLDER = PACKAGE.parent.parent / "docs"
@@ -76,23 +76,22 @@ def _settings(words: Words) -> Iterator[str]:
         ),
         "",
     )  # fmt: skip
-    family = Setting("engines.ENGINE.num_ctx[MODEL]", REGISTRY[0].kind, (), CONTEXT_DOC)
     rows = [
-        (
-            setting.name,
-            _value(setting.default),
-            f"`{setting.variable}`" if setting is not family else "-",
-            words(setting.doc),
-        )
-        for setting in (*REGISTRY, family)
+        (setting.name, _value(setting.default), f"`{setting.variable}`", words(setting.doc))
+        for setting in REGISTRY
     ]
+    for family in FAMILIES:
+        name = f"engines.ENGINE.{family.leaf}{'[MODEL]' if family.per_model else ''}"
+        rows.append((name, "-", "-", words(family.doc)))
     yield from _table([N_("Setting"), N_("Default"), N_("Variable"), N_("Meaning")], rows, words)
 
 
 def _value(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "-"
-    return str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if value != "" else "-"
 
 
 def _errors(words: Words) -> Iterator[str]:

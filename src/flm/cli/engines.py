@@ -11,6 +11,7 @@ from flm.cli.commands import Group, add_to, command, option, pass_session
 from flm.cli.session import Session
 from flm.domain.engines import Engine
 from flm.errors import N_
+from flm.services.engines import ADDABLE
 
 engines = Group(
     "engines",
@@ -64,9 +65,9 @@ def list_(session: Session) -> None:
 )
 @option(
     "--kind",
-    type=click.Choice(("openai", "ollama", "llamacpp")),
-    default="openai",
-    help=N_("How it is spoken to (openai)."),
+    type=click.Choice(ADDABLE),
+    default="custom",
+    help=N_("How it is spoken to (custom: OpenAI's way)."),
 )
 @option("--api-key-stdin", is_flag=True, help=N_("Read the engine's own key from stdin."))
 @pass_session

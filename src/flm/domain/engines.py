@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Literal, NewType
+from typing import Literal, NewType, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,9 +12,17 @@ import msgspec
 from flm.errors import N_, InvalidValue, NotPermitted
 
 EngineId = NewType("EngineId", str)
-EngineKind = Literal["ollama", "llamacpp", "openai", "embedded"]
-KINDS: tuple[EngineKind, ...] = ("ollama", "llamacpp", "openai", "embedded")
+EngineKind = Literal[
+    "ollama", "vllm", "lmstudio", "llamacpp", "text-generation-webui", "embedded", "custom"
+]
+KINDS: tuple[EngineKind, ...] = get_args(EngineKind)
 EMBEDDED = EngineId("embedded")
+
+STARTING = "starting"
+"""The reason of a degraded engine that loads a model or is not listening yet: no error."""
+
+NEEDS_KEY = "needs_key"
+"""The reason of an engine that answers 401 or 403: it wants a key, or another one."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -63,21 +71,44 @@ def serves(state: EngineState) -> bool:
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where an engine listens: plain HTTP on this machine. ``prefix`` is '' or '/path'."""
+    """Where an engine listens. ``host`` is a name or an IP address; ``prefix`` is '' or '/path'.
+
+    ``tls``: HTTPS, its certificate verified against the system's authorities, or those in the
+    file ``ca_file``.
+    """
 
     host: str
     port: int
     prefix: str = ""
+    tls: bool = False
+    ca_file: str = ""
 
     @property
     def url(self) -> str:
-        """`http://host:port/prefix`, brackets around an IPv6 address."""
+        """`http://host:port/prefix` or `https://…`, brackets around an IPv6 address."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}{self.prefix}"
+        return f"http{'s' if self.tls else ''}://{host}:{self.port}{self.prefix}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can be meant."""
+        return _is_local(self.host)
 
 
 class EngineDefinition(msgspec.Struct, frozen=True, kw_only=True):
-    """An engine the user added by URL. ``sealed_key`` is the engine's own key, sealed."""
+    """An engine the user added by URL. ``sealed_key`` is the engine's own key, sealed.
+
+    ``kind`` `auto`: told by what it answers, at every look anew.
+    """
+
+    id: EngineId
+    kind: EngineKind | Literal["auto"]
+    address: Address
+    sealed_key: bytes | None = None
+
+
+class KnownEngine(msgspec.Struct, frozen=True, kw_only=True):
+    """The id (and the key the user gave) of an engine that was found, remembered for good."""
 
     id: EngineId
     kind: EngineKind
@@ -85,8 +116,39 @@ class EngineDefinition(msgspec.Struct, frozen=True, kw_only=True):
     sealed_key: bytes | None = None
 
 
+class EngineLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """How busy an engine says it is; None where it does not tell.
+
+    ``running`` and ``waiting``: requests; ``slots``: how many it answers at once;
+    ``cache_usage``: share of its KV cache in use, 0 to 1.
+    """
+
+    running: int | None = None
+    waiting: int | None = None
+    slots: int | None = None
+    cache_usage: float | None = None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something the user should know or mend. The texts are `N_` templates filled by ``values``.
+
+    ``level``: `warning` for what can be abused, `note` for what is only good to know.
+    """
+
+    code: str
+    message: str
+    remedy: str = ""
+    values: dict[str, str] = {}
+    level: Literal["note", "warning"] = "warning"
+
+
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
-    """An engine as last seen. ``detail`` is one sentence for people (CPU or GPU, version)."""
+    """An engine as last seen. ``detail`` is one sentence for people (CPU or GPU, version).
+
+    ``product``: its true name where that says more than ``kind`` (`KoboldCpp`, a `custom` one);
+    ``remote``: prompts to it leave this machine; ``owned``: started by this FLM, which alone may
+    stop it; ``load``: what it says of itself, ``in_flight``: FLM's own requests on it.
+    """
 
     id: EngineId
     kind: EngineKind
@@ -96,6 +158,12 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     source: Literal["detected", "added", "built-in"] = "detected"
     detail: str = ""
     checked_at: float = 0.0
+    product: str | None = None
+    remote: bool = False
+    owned: bool = False
+    load: EngineLoad | None = None
+    in_flight: int = 0
+    findings: tuple[Finding, ...] = ()
 
 
 def engine_id(text: str) -> EngineId:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from flm.domain.engines import EngineId
 
-Capability = Literal["chat", "embeddings", "vision", "audio", "tools", "reasoning"]
+Capability = Literal[
+    "chat", "embeddings", "vision", "audio", "tools", "reasoning", "rerank", "images"
+]
+CAPABILITIES: tuple[Capability, ...] = get_args(Capability)
 ModelState = Literal["ready", "sleeping", "unavailable"]
 """ready: answers at once; sleeping: loaded on the first request; unavailable: its engine is."""
 
@@ -22,7 +25,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """A model on one engine. ``context_length`` is the effective one in tokens, None: unknown.
 
     ``engine_name`` is the engine's own id for it where that is another (a file's path): what
-    requests to the engine must say. None: it is `name`.
+    requests to the engine must say. None: it is `name`. ``parameters``: how large it is, as its
+    maker writes it (`8B`). ``remote``: its prompts leave this machine.
     """
 
     name: str
@@ -37,6 +41,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     created: int = 0
     demo: bool = False
     engine_name: str | None = None
+    parameters: str | None = None
+    remote: bool = False
 
     @property
     def target(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
+class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One finished request. Neither prompt nor answer is in it.
 
     ``time``: UTC seconds at its first byte; ``status``: what the client was sent, 499 when it
@@ -30,5 +30,5 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     streamed: bool
 
 
-class JournalRecord(RequestRecord, frozen=True, kw_only=True, array_like=True):
+class JournalRecord(RequestRecord, frozen=True, kw_only=True, array_like=True, gc=False):
     """The same as a msgpack array, as the journal holds it."""

@@ -8,11 +8,15 @@ from typing import TypeVar
 
 import msgspec
 
-from flm.domain.engines import ApiError, Degraded, EngineState, Healthy, NetworkError
+from flm.domain.engines import (
+    NEEDS_KEY,
+    ApiError,
+    Degraded,
+    EngineState,
+    Healthy,
+    NetworkError,
+)
 from flm.ports.engines import NO_ANSWER, Probe
-
-NEEDS_KEY = "needs_key"
-"""The reason of an engine that answers 401 or 403: it wants a key, or another one."""
 
 LISTING = 8 << 20
 """How many bytes of a list of models are read."""

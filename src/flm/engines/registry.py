@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from flm.engines.custom.adapter import CustomAdapter
 from flm.engines.embedded.adapter import EmbeddedAdapter
 from flm.engines.llamacpp.adapter import LlamaCppAdapter
 from flm.engines.ollama.adapter import OllamaAdapter
-from flm.engines.openai.adapter import OpenAiAdapter
 from flm.ports.engines import EngineAdapter
 
 
 def adapters() -> tuple[EngineAdapter, ...]:
     """One of each kind, in the order in which an address is claimed."""
-    return (OllamaAdapter(), LlamaCppAdapter(), OpenAiAdapter(), EmbeddedAdapter())
+    return (OllamaAdapter(), LlamaCppAdapter(), CustomAdapter(), EmbeddedAdapter())

@@ -5,13 +5,13 @@ An adapter never sends a chat request; the gateway does, in the adapter's dialec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from flm.domain.engines import Address, Engine, EngineId, EngineKind
-from flm.domain.models import GgufFile, Model
+from flm.domain.models import Capability, GgufFile, Model
 
 NO_ANSWER = "no answer in time"
 """The ``error`` of a probe that met silence, which a busy engine keeps as well as a dead one."""
@@ -64,6 +64,122 @@ class Sighting(msgspec.Struct, frozen=True):
 
     engine: Engine
     models: tuple[Model, ...] = ()
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What listens at an address, told by its answers.
+
+    ``product``: its true name (`KoboldCpp`, `vLLM`); ``locked``: it wants a key; ``loading``: it
+    is there and will serve soon.
+    """
+
+    kind: EngineKind
+    product: str
+    version: str | None = None
+    locked: bool = False
+    loading: bool = False
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine's program on this machine.
+
+    ``program``: the path of what is run (or its folder where that is what counts); ``service``:
+    the unit of the service manager that runs it, if there is one; ``managed_by``: the desktop
+    app that starts it again when it is ended.
+    """
+
+    program: str
+    service: str | None = None
+    managed_by: str | None = None
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user set for an engine. By model; '' stands for the whole engine.
+
+    ``contexts``: context lengths in tokens; ``capabilities``: what models can do, in place of
+    what the engine tells; ``cloud``: whether Ollama's cloud models are offered.
+    """
+
+    contexts: Mapping[str, int] = {}
+    capabilities: Mapping[str, tuple[Capability, ...]] = {}
+    cloud: bool = False
+
+
+class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to start an engine so that only this machine reaches it.
+
+    ``environment`` is added to ours; secrets go there, never into ``arguments``. ``key``: the
+    random one this launch demands, None where the engine knows none. ``stays``: the command
+    itself serves; else it ends at once and ``stop`` is the command that ends what it started.
+    ``ready_seconds``: how long it may take until it answers.
+    """
+
+    arguments: tuple[str, ...]
+    address: Address
+    environment: Mapping[str, str] = {}
+    directory: str | None = None
+    key: str | None = None
+    stays: bool = True
+    stop: tuple[str, ...] = ()
+    ready_seconds: float = 60.0
+
+
+class Starter(Protocol):
+    """Starts engines of one kind."""
+
+    def plan(
+        self,
+        installation: Installation,
+        arguments: Sequence[str],
+        port: int,
+        token: str,
+    ) -> LaunchPlan:
+        """How to start it on 127.0.0.1 at `port`, with the user's own `arguments` behind.
+
+        ``token``: a random text for its key. Raises `InvalidValue` for arguments that would
+        open it to other machines or that it cannot start without (vLLM's model).
+        """
+        ...
+
+
+class Step(msgspec.Struct, frozen=True):
+    """How far something is that takes long. ``doing``: an `N_` template filled by ``values``;
+    ``total`` 0: unknown. Bytes where ``done`` and ``total`` are numbers of them.
+    """
+
+    doing: str
+    values: dict[str, str] = {}
+    done: int = 0
+    total: int = 0
+
+
+Progress = Callable[[Step], None]
+
+
+class ModelKeeper(Protocol):
+    """Changes an engine's models, where the engine lets others do that.
+
+    Every method raises `NotPermitted` where this engine cannot (its traits say so), `NotFound`
+    for a model it does not have, `EngineError` for what it answered, and returns when done.
+    """
+
+    async def pull(self, address: Address, key: str | None, name: str, progress: Progress) -> None:
+        """Have the engine fetch a model. Called again, it goes on where it stopped."""
+        ...
+
+    async def remove(self, address: Address, key: str | None, name: str) -> None:
+        """Have the engine delete a model from its disk."""
+        ...
+
+    async def load(
+        self, address: Address, key: str | None, name: str, context: int | None, progress: Progress
+    ) -> None:
+        """Have a model in memory, with that context length where the engine takes one."""
+        ...
+
+    async def unload(self, address: Address, key: str | None, name: str) -> None:
+        """Take a model out of memory."""
+        ...
 
 
 class EngineAdapter(Protocol):

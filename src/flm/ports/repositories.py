@@ -6,12 +6,12 @@ database's revision in the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from flm.domain.engines import Engine, EngineDefinition, EngineId
+from flm.domain.engines import Engine, EngineDefinition, EngineId, KnownEngine
 from flm.domain.keys import ApiKey, KeyId
 from flm.domain.models import GgufFile, Model
 from flm.domain.policy import Policy
@@ -55,12 +55,57 @@ class EngineRepository(Protocol):
         ...
 
     def remove(self, engine: EngineId) -> bool: ...
+    def set_key(self, engine: EngineId, sealed: bytes | None) -> bool:
+        """The engine's own key, of an added one or one that was found; False for neither."""
+        ...
+
+    def known(self) -> list[KnownEngine]:
+        """The engines that were ever found, by id: their ids survive restarts."""
+        ...
+
+    def note(self, found: Sequence[KnownEngine]) -> None:
+        """Remember ids; a known id keeps its place and key. Does not bump the revision."""
+        ...
+
+    def rename(self, old: EngineId, new: EngineId, moved: Mapping[str, str]) -> bool:
+        """Give an engine another id; False when `old` is unknown.
+
+        ``moved``: the settings that go with it, old name → new name. Raises `Conflict` when
+        `new` is taken.
+        """
+        ...
+
     def cached(self) -> list[tuple[Engine, list[Model]]]:
         """What was last seen, with `Engine.checked_at` as its age."""
         ...
 
     def cache(self, seen: Sequence[tuple[Engine, Sequence[Model]]]) -> None:
         """Replace the cache. Does not bump the revision: it is no change of the user's."""
+        ...
+
+
+class HealthMark(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine was at a time. ``state``: its word in PRODUCT.md; ``time``: UTC seconds."""
+
+    engine: EngineId
+    time: float
+    state: str
+    latency_ms: float | None = None
+    reason: str = ""
+
+
+class HealthRepository(Protocol):
+    """The history of the engines' states (telemetry.db)."""
+
+    def add(self, marks: Sequence[HealthMark]) -> None: ...
+    def history(
+        self, engine: EngineId | None = None, since: float | None = None, limit: int = 50
+    ) -> list[HealthMark]:
+        """Newest first."""
+        ...
+
+    def prune(self, before: float) -> int:
+        """Remove marks older than `before` (UTC seconds); how many went."""
         ...
 
 
@@ -131,6 +176,7 @@ class Everything(NamedTuple):
     files: list[GgufFile]
     keys: list[ApiKey]
     policy: Policy
+    known: Sequence[KnownEngine] = ()
 
 
 class Store(Protocol):
@@ -148,6 +194,8 @@ class Store(Protocol):
     def policy(self) -> PolicyRepository: ...
     @property
     def records(self) -> RecordRepository: ...
+    @property
+    def health(self) -> HealthRepository: ...
 
     def revisions(self) -> Revisions:
         """Cheap: two single-row reads."""

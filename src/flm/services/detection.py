@@ -136,7 +136,8 @@ class Detector:
 
     def _added(self, added: Added) -> _Place:
         of = added.definition
-        return _Place(of.id, self._adapters[of.kind], of.address, "added", added.key)
+        kind = "custom" if of.kind == "auto" else of.kind
+        return _Place(of.id, self._adapters[kind], of.address, "added", added.key)
 
     def _describe(
         self, tasks: Tasks, places: Sequence[_Place], contexts: Contexts

@@ -35,7 +35,7 @@ class EngineService:
         self._notify = notify
 
     def add(
-        self, name: str, url: str, kind: str = "openai", key: str | None = None
+        self, name: str, url: str, kind: str = "custom", key: str | None = None
     ) -> EngineDefinition:
         """Store an engine that listens at `url` on this machine.
 

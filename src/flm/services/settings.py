@@ -8,12 +8,14 @@ import msgspec
 
 from flm.ports.notify import Notify
 from flm.ports.repositories import SettingsRepository
-from flm.setting_kinds import ContextLengths, Value
-from flm.settings import REGISTRY, Setting, Settings, Source, decoded, resolve, setting
+from flm.setting_kinds import Value
+from flm.settings import REGISTRY, Setting, Settings, Source, decoded, member, resolve, setting
+
+_FIXED = frozenset(item.name for item in REGISTRY)
 
 
 class SettingView(msgspec.Struct, frozen=True, kw_only=True):
-    """A setting as `flm config` shows it. ``value`` and ``default`` None: not set (`num_ctx`)."""
+    """A setting as `flm config` shows it. ``value`` and ``default`` None: not set."""
 
     name: str
     value: Value | None
@@ -47,9 +49,9 @@ class SettingsService:
         return self._view(setting(name), self._repository.all())
 
     def list(self) -> tuple[SettingView, ...]:
-        """Every setting, then the context lengths that are set, by name."""
+        """Every setting, then what is set for single engines, by name."""
         stored = self._repository.all()
-        family = sorted(name for name in stored if ContextLengths.split(name) is not None)
+        family = sorted(name for name in stored if name not in _FIXED and member(name) is not None)
         shown = [*REGISTRY, *(setting(name) for name in family)]
         return tuple(self._view(item, stored) for item in shown)
 
@@ -74,7 +76,7 @@ class SettingsService:
 
     def _view(self, item: Setting, stored: Mapping[str, str]) -> SettingView:
         value: Value | None
-        if isinstance(item.kind, ContextLengths):
+        if item.name not in _FIXED:
             text = stored.get(item.name)
             value = None if text is None else item.kind.check(item.name, decoded(item.name, text))
             source: Source = "default" if text is None else "stored"

@@ -10,6 +10,7 @@ from flm.ports.repositories import Everything, Revisions, Store
 from flm.store.database import Database
 from flm.store.engines import SqlEngines
 from flm.store.files import SqlFiles
+from flm.store.health import SqlHealth
 from flm.store.keys import SqlKeys
 from flm.store.migrate import migrate
 from flm.store.policy import SqlPolicy
@@ -36,6 +37,7 @@ class SqlStore:
         self.keys = SqlKeys(self._security)
         self.policy = SqlPolicy(self._security)
         self.records = SqlRecords(self._telemetry)
+        self.health = SqlHealth(self._telemetry)
 
     def revisions(self) -> Revisions:
         """Cheap: two single-row reads."""
@@ -50,6 +52,7 @@ class SqlStore:
             config = self._config.revision(connection)
             settings = self.settings.read(connection)
             definitions = self.engines.read(connection)
+            known = self.engines.read_known(connection)
             files = self.files.read(connection)
         with self._security.read() as connection:
             return Everything(
@@ -59,6 +62,7 @@ class SqlStore:
                 files=files,
                 keys=self.keys.read(connection),
                 policy=self.policy.read(connection),
+                known=known,
             )
 
     def close(self) -> None:

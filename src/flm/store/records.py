@@ -30,10 +30,9 @@ class SqlRecords:
 
     def store(self, instance: str, records: Sequence[RequestRecord], upto: Checkpoint) -> int:
         """Insert-or-ignore by id and move the checkpoint in one transaction; how many were new."""
-        rows = [msgspec.structs.astuple(record) for record in records]
         mark = {"instance": instance, "segment": upto.segment, "position": upto.offset}
         with self._database.write() as connection:
-            new = insert_or_ignore(connection, table, rows).rowcount if rows else 0
+            new = insert_or_ignore(connection, table, map(msgspec.structs.astuple, records))
             insert_or_update(connection, checkpoints, mark)
             return new
 

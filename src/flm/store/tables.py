@@ -48,9 +48,21 @@ engines = Table(
     Column("port", Integer, nullable=False),
     Column("prefix", Text, nullable=False),
     Column("sealed_key", LargeBinary),
+    Column("tls", Integer, nullable=False, server_default="0"),
+    Column("ca_file", Text, nullable=False, server_default=""),
 )
-engine_cache = Table(
-    "engine_cache",
+known_engines = Table(
+    "known_engines",
+    config,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("sealed_key", LargeBinary),
+)
+engines_cache = Table(
+    "engines_cache",
     config,
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("engine", Text, nullable=False),
@@ -122,4 +134,16 @@ checkpoints = Table(
     Column("instance", Text, primary_key=True),
     Column("segment", Integer, nullable=False),
     Column("position", Integer, nullable=False),
+)
+
+# What an engine was from `time` on; a row a minute at most while nothing changes.
+engine_health = Table(
+    "engine_health",
+    telemetry,
+    Column("engine", Text, primary_key=True),
+    Column("time", Double, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("latency_ms", Double),
+    Column("reason", Text, nullable=False),
+    sqlite_with_rowid=False,
 )

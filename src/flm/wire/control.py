@@ -49,6 +49,43 @@ class DetectRequest(msgspec.Struct, frozen=True, tag="detect", tag_field="verb")
     """Look for engines now, and tell what is there."""
 
 
+class StartEngineRequest(msgspec.Struct, frozen=True, tag="start_engine", tag_field="verb"):
+    """Start an engine that is installed here, with the user's own arguments.
+
+    Answered with an `Operation` at once.
+    """
+
+    engine: str
+    arguments: tuple[str, ...] = ()
+
+
+class StopEngineRequest(msgspec.Struct, frozen=True, tag="stop_engine", tag_field="verb"):
+    """Drain and stop an engine that this controller started. Answered with an `Operation`."""
+
+    engine: str
+
+
+class LoadModelRequest(msgspec.Struct, frozen=True, tag="load_model", tag_field="verb"):
+    """Have a model in memory. ``target``: `engine/name`. Answered with an `Operation`."""
+
+    target: str
+
+
+class UnloadModelRequest(msgspec.Struct, frozen=True, tag="unload_model", tag_field="verb"):
+    """Drain a model and take it out of memory. Answered with an `Operation`."""
+
+    target: str
+
+
+class OperationRequest(msgspec.Struct, frozen=True, tag="operation", tag_field="verb"):
+    """How an operation is. Waits up to ``wait`` seconds for one of its `Operation.turn` other
+    than ``seen``."""
+
+    id: str
+    seen: int = 0
+    wait: float = 0.0
+
+
 ControlRequest = StatusRequest | StopRequest | PokeRequest | OwnerKeyRequest | DetectRequest
 
 
@@ -104,6 +141,21 @@ class Failure(msgspec.Struct, frozen=True):
     remedy_template: str = ""
     values: dict[str, str] = {}
     exit_code: int = 2
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that takes long, as it is now. ``turn`` counts its changes; ``doing`` is an `N_`
+    template filled by ``values``; ``lines``: the engine's own last log lines; ``failure``: why
+    it ended badly, None while it runs or when it went well.
+    """
+
+    id: str
+    turn: int
+    over: bool
+    doing: str = ""
+    values: dict[str, str] = {}
+    lines: tuple[str, ...] = ()
+    failure: Failure | None = None
 
 
 class Done(msgspec.Struct, frozen=True):

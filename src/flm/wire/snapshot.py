@@ -12,6 +12,7 @@ import msgspec
 
 from flm.domain.models import Capability, ModelState
 from flm.domain.policy import Policy
+from flm.domain.traits import Api
 
 EngineDialect = Literal["openai", "ollama"]
 
@@ -39,6 +40,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     whole header value for the engine or None; ``num_ctx`` is sent with every request to Ollama
     (a change makes it load the model again). A target without ``host`` is asleep: the gateway
     asks for it with `Wake` and waits.
+
+    ``host`` is an IP address, looked up by the controller; ``name`` the host's name where that
+    is another: what `Host` and the certificate must say. ``remote``: its prompts leave this
+    machine. ``native``: the APIs its engine speaks by itself.
     """
 
     id: str
@@ -51,6 +56,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     authorization: str | None = None
     num_ctx: int | None = None
     capabilities: tuple[Capability, ...] = ()
+    name: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    remote: bool = False
+    native: tuple[Api, ...] = ()
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):

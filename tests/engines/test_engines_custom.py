@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flm.domain.engines import ApiError, Degraded, EngineId, Healthy, NetworkError
-from flm.engines.openai.adapter import OpenAiAdapter
+from flm.engines.custom.adapter import CustomAdapter
 from flm.engines.prober import HttpProber
 from flm.ports.clock import SystemClock
 from flm.ports.engines import Sighting
@@ -24,7 +24,7 @@ def prober() -> HttpProber:
 async def describe(prober: HttpProber, routes: dict[tuple[str, str], Reply]) -> Sighting:
     """What the adapter makes of a server with those answers."""
     with ReplayServer(routes) as server:
-        return await OpenAiAdapter().describe(prober, MINE, server.address, "k", {})
+        return await CustomAdapter().describe(prober, MINE, server.address, "k", {})
 
 
 async def test_vllm_tells_its_model_and_its_context(prober: HttpProber) -> None:
@@ -55,7 +55,7 @@ async def test_llamacpp_added_as_openai_tells_its_slots_context(prober: HttpProb
 async def test_the_engines_own_key_is_sent(prober: HttpProber) -> None:
     """And it goes nowhere but there."""
     with ReplayServer(engines.vllm()) as server:
-        await OpenAiAdapter().describe(prober, MINE, server.address, "sesame", {})
+        await CustomAdapter().describe(prober, MINE, server.address, "sesame", {})
     assert server.seen[0].headers["authorization"] == "Bearer sesame"
 
 
@@ -104,7 +104,7 @@ async def test_nobody_there_is_a_network_error(prober: HttpProber) -> None:
     """A closed port gives the reason."""
     with ReplayServer({}) as server:
         gone = server.address
-    sighting = await OpenAiAdapter().describe(prober, MINE, gone, None, {})
+    sighting = await CustomAdapter().describe(prober, MINE, gone, None, {})
     assert sighting.engine.state == NetworkError("connection refused", 1)
 
 
@@ -122,4 +122,4 @@ async def test_a_list_or_a_lock_is_recognised(
 ) -> None:
     """What answers 200 without a list is none."""
     with ReplayServer(routes) as server:
-        assert await OpenAiAdapter().recognise(prober, server.address) is recognised
+        assert await CustomAdapter().recognise(prober, server.address) is recognised

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 from flm.domain.engines import Address, ApiError, Engine, EngineId, EngineKind
 from flm.engines.answers import LISTING, state_of
-from flm.engines.openai import detect, models
+from flm.engines.custom import detect, models
 from flm.ports.engines import Prober, Sighting
 from flm.wire.snapshot import EngineDialect
 
 
-class OpenAiAdapter:
+class CustomAdapter:
     """An engine known by its address only: vLLM, LM Studio, SGLang and many others."""
 
-    kind: EngineKind = "openai"
+    kind: EngineKind = "custom"
     dialect: EngineDialect = "openai"
 
     def candidates(self, environment: Mapping[str, str]) -> tuple[Address, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flm.domain.engines import Address
-from flm.engines.answers import LISTING, NEEDS_KEY, state_of
-from flm.engines.openai import models
+from flm.domain.engines import NEEDS_KEY, Address
+from flm.engines.answers import LISTING, state_of
+from flm.engines.custom import models
 from flm.ports.engines import Prober
 
 
