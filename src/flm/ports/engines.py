@@ -10,8 +10,10 @@ from typing import Protocol
 
 import msgspec
 
-from flm.domain.engines import Address, Engine, EngineId, EngineKind
+from flm.domain.engines import Address, Engine, EngineId, EngineKind, EngineLoad
 from flm.domain.models import Capability, GgufFile, Model
+from flm.domain.traits import EngineTraits
+from flm.ports.machine import Machine
 
 NO_ANSWER = "no answer in time"
 """The ``error`` of a probe that met silence, which a busy engine keeps as well as a dead one."""
@@ -183,7 +185,10 @@ class ModelKeeper(Protocol):
 
 
 class EngineAdapter(Protocol):
-    """One kind of engine. Stateless: what it knows comes from what it asks."""
+    """One kind of engine. Stateless: what it knows comes from what it asks.
+
+    What listens somewhere is told by `flm.engines.fingerprint`, for all kinds in one ladder.
+    """
 
     @property
     def kind(self) -> EngineKind: ...
@@ -192,12 +197,24 @@ class EngineAdapter(Protocol):
         """'openai' or 'ollama': how the gateway speaks to it (`wire.snapshot.EngineDialect`)."""
         ...
 
-    def candidates(self, environment: Mapping[str, str]) -> tuple[Address, ...]:
-        """Where an engine of this kind listens on this machine, likeliest first."""
+    @property
+    def traits(self) -> EngineTraits: ...
+    @property
+    def starter(self) -> Starter | None:
+        """What starts one, None where FLM cannot."""
         ...
 
-    async def recognise(self, prober: Prober, address: Address) -> bool:
-        """Whether what listens there is this kind, judged by bodies, never by a status alone."""
+    @property
+    def keeper(self) -> ModelKeeper | None:
+        """What changes its models, None where it lets nobody."""
+        ...
+
+    def places(self, machine: Machine) -> tuple[Address, ...]:
+        """Where one listens on this machine by its environment and by habit, likeliest first."""
+        ...
+
+    def installed(self, machine: Machine) -> Installation | None:
+        """Its program when it is installed here. Nothing is run to find out."""
         ...
 
     async def describe(
@@ -206,16 +223,13 @@ class EngineAdapter(Protocol):
         engine: EngineId,
         address: Address,
         key: str | None,
-        context: Mapping[str, int],
+        wishes: Wishes,
     ) -> Sighting:
-        """The engine's state, version and models.
-
-        ``context``: the context lengths the user set, by model name, '' for the whole engine.
-        """
+        """The engine's state, version and models."""
         ...
 
-    def installed(self) -> str | None:
-        """The path of the engine's program when it is installed here, else None."""
+    async def load(self, prober: Prober, address: Address, key: str | None) -> EngineLoad | None:
+        """How busy it says it is, None where it does not tell."""
         ...
 
 
