@@ -33,7 +33,8 @@ class Answer:
     ``split``: the positions at which a new piece (a new TCP segment) begins; ``cut``: only so
     many bytes are sent, then the connection is reset (``reset``) or closed; ``hold``: wait for
     this event before the first byte; ``hold_at``: send the bytes before this position, then wait
-    for ``resume``; ``close``: close after the answer (else keep the connection, as its bytes say).
+    for ``resume``; ``close``: close after the answer (else keep the connection, as its bytes say);
+    ``half_close``: no more is sent after it, but the connection stays until the client leaves.
     """
 
     data: bytes
@@ -44,6 +45,7 @@ class Answer:
     hold_at: int | None = None
     resume: threading.Event | None = None
     close: bool = False
+    half_close: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,15 +164,23 @@ class ReplayServer:
                 self._open.discard(connection)
             connection.close()
 
+    def answer(self, request: Seen) -> Answer:
+        """What is sent for `request`: by its route, a 404 where there is none."""
+        reply = self.routes.get((request.method, request.path.partition("?")[0]))
+        reply = reply or self.routes.get((request.method, "*")) or NOT_FOUND
+        made = reply(request) if callable(reply) else reply
+        return made if isinstance(made, Answer) else Answer(made)
+
     def _exchanges(self, connection: socket.socket) -> None:
         kept = bytearray()
         while (request := _read_request(connection, kept)) is not None:
             self.seen.append(request)
-            reply = self.routes.get((request.method, request.path.partition("?")[0]))
-            reply = reply or self.routes.get((request.method, "*")) or NOT_FOUND
-            made = reply(request) if callable(reply) else reply
-            answer = made if isinstance(made, Answer) else Answer(made)
+            answer = self.answer(request)
             if not self._send(connection, answer):
+                return
+            if answer.half_close:
+                connection.shutdown(socket.SHUT_WR)
+                self._wait(connection, threading.Event())
                 return
             if answer.close or b"\r\nconnection: close" in _head(answer.data).lower():
                 return
