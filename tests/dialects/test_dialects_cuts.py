@@ -10,6 +10,7 @@ from dialects_recorded import Result, drive, events, reader, recorded
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flm.dialects.engine import StreamReader
 from flm.errors import EngineError
 
 TEXTS = [
@@ -69,6 +70,56 @@ def test_any_cut_of_events_gives_the_same(
     whole = sse(said, newline, ending)
     uncut = drive(reader("openai"), [whole])
     assert drive(reader("openai"), pieces_of(whole, places)) == uncut
+
+
+def unfed(stream: StreamReader, event: bytes) -> bytes | None:
+    """What the shape learned last says of an event that `feed` does not see; None: nothing."""
+    shape = stream.shape(LAST)
+    if shape is None or not (event.startswith(shape.before) and event.endswith(shape.after)):
+        return None
+    text = event[len(shape.before) : -len(shape.after)]
+    whole = len(event) >= len(shape.before) + len(shape.after)
+    plain = whole and b"\n" not in text and text.count(b'"') == text.count(b'\\"')
+    return shape.lead + text + shape.trail if plain else None
+
+
+def delta(field: str, text: str, **more: object) -> bytes:
+    """An event whose delta has that one field."""
+    event = {"model": "tiny-llama", "choices": [{"index": 0, "delta": {field: text}}], **more}
+    return b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
+
+
+LAST = delta("content", "last")
+MORE: list[dict[str, object]] = [
+    {},
+    {"usage": None},
+    {"usage": {"prompt_tokens": 1, "completion_tokens": 2}},
+    {"error": {"message": "no"}},
+    {"object": "error"},
+]
+
+
+@given(
+    st.sampled_from(["content", "reasoning_content", "role"]),
+    st.sampled_from([*TEXTS, "error", "usage", "[DONE]", "", 'a "b"']) | st.text(max_size=6),
+    st.sampled_from(MORE),
+    st.sampled_from(["mine", "tiny-llama"]),
+)
+def test_an_event_of_the_learned_shape_is_what_feed_would_return(
+    field: str, text: str, more: dict[str, object], model: str
+) -> None:
+    """Passing it by changes neither the client's bytes nor what the reader knows."""
+    event = delta(field, text, **more)
+    seeing, passing = (reader("openai", model=model) for _ in range(2))
+    for stream in (seeing, passing):
+        stream.feed(delta("content", "first"))
+        stream.feed(LAST)
+    by = unfed(passing, event)
+    assert (by is None) == (field != "content" or more != {})
+    pieces = [event, delta("content", "x"), b"data: [DONE]\n\n"]
+    rest = pieces if by is None else pieces[1:]
+    passed = drive(passing, rest)
+    assert passed._replace(sent=(by or b"") + passed.sent) == drive(seeing, pieces)
 
 
 @given(texts, cuts, st.sampled_from(LINE_ENDINGS))

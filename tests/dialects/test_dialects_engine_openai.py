@@ -150,6 +150,47 @@ def test_an_event_with_nothing_to_see_in_it_is_the_same_object() -> None:
     assert stream.feed(piece) is piece
 
 
+@pytest.mark.parametrize("engine", [VLLM, LLAMACPP])
+def test_a_recorded_stream_s_words_are_of_one_shape(engine: str) -> None:
+    """Once two events were seen, the ones between them and the end need not be fed."""
+    stream = reader("openai")
+    pieces = recorded(engine, "chat-stream").pieces
+    shapes = []
+    for piece in pieces[:4]:
+        stream.feed(piece)
+        shapes.append(stream.shape(piece))
+    assert shapes[3] is shapes[2] is not None
+    assert b'"model":"mine"' in (shapes[3].lead + shapes[3].trail).replace(b" ", b"")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        text_event("b")[:-1],
+        text_event("b") + b"data",
+        text_event("b") + DONE,
+        event(choices=[{"delta": {}}]),
+        text_event(""),
+        event(choices=[{"delta": {"content": "b"}}], usage={"prompt_tokens": 3}),
+        b": ping\n\n",
+    ],
+)
+def test_events_that_must_be_seen_have_no_shape(piece: bytes) -> None:
+    """Half an event, the end, usage, one without a text."""
+    stream = reader("openai")
+    stream.feed(text_event("a"))
+    stream.feed(piece)
+    assert stream.shape(piece) is None
+
+
+def test_nothing_has_a_shape_before_the_first_text() -> None:
+    """The first event with content is waited for."""
+    stream = reader("openai")
+    role = event(choices=[{"delta": {"role": "assistant", "name": "content"}}])
+    stream.feed(role)
+    assert stream.shape(text_event("a")) is None
+
+
 def test_the_end_mark_counts_only_as_a_line_of_its_own() -> None:
     """A model may write it, at the start of its text too."""
     texts = ["[DONE]", "say [DONE] now", "data: [DONE]\n\n", "\ndata: [DONE]\n"]

@@ -42,6 +42,20 @@ class EngineAnswer(msgspec.Struct, frozen=True):
     usage: Usage | None
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """Events that differ by the text of one string and by nothing else.
+
+    An event that begins with ``before``, ends with ``after`` and holds between them no line feed
+    and no double quote but behind a backslash, reaches the client with ``lead`` and ``trail`` in
+    their places.
+    """
+
+    before: bytes
+    after: bytes
+    lead: bytes
+    trail: bytes
+
+
 class StreamReader(Protocol):
     """One stream of an engine as the client's dialect. Not to be used again after it raised."""
 
@@ -71,6 +85,13 @@ class StreamReader(Protocol):
         Raises `EngineError` when the engine reports an error in mid-stream, and `StreamBroken`
         (which is one) when an event exceeds 1 MB or cannot be read. The exception's ``before``
         holds the events that came before it in `data` and must reach the client first.
+        """
+        ...
+
+    def shape(self, data: bytes) -> Shape | None:
+        """Which events need not be given to `feed`, as long as it is given none of another shape.
+
+        `data` is what `feed` was given last. None when the next event must be seen.
         """
         ...
 

@@ -48,6 +48,7 @@ class Exchange:
     leaving = False
     on_pause: Callable[[], None] | None = None
     on_resume: Callable[[], None] | None = None
+    on_sweep: Callable[[float], None] | None = None
 
     def __init__(
         self, request_id: bytes, client: str, loopback: bool, arrived: float, started: float

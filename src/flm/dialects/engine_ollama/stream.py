@@ -83,6 +83,10 @@ class OllamaStream:
         self._check_size(whole)
         return whole
 
+    def shape(self, data: bytes) -> None:
+        """See `StreamReader.shape`. Every line is translated."""
+        del data
+
     def end(self) -> None:
         """See `StreamReader.end`."""
         if not self.finished:

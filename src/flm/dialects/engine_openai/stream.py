@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from flm.dialects.body import UNREADABLE
-from flm.dialects.codec import Usage
+from flm.dialects.codec import Shape, Usage
 from flm.dialects.engine_errors import explain
 from flm.dialects.engine_openai.usage import usage_in
 from flm.errors import EngineError, StreamBroken
@@ -29,6 +29,7 @@ _END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
 _END_LINE = re.compile(rb"^data:[ \t]*\[DONE\][ \t]*\r?$", re.MULTILINE)
 _LINES = re.compile(rb"\r?\n")
 _MODEL = re.compile(rb'("model"\s*:\s*)("(?:[^"\\]|\\.)*")')
+_SAID = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments)":[ ]?"((?:[^"\\]|\\.)+)"')
 _NULL_USAGE = re.compile(rb'"usage"\s*:\s*null')
 
 
@@ -82,22 +83,30 @@ class OpenAIStream:
         self._learned = False
         self._theirs: bytes | None = None
         self._ours = b""
+        self._shape: Shape | None = None
         self._plain = False
         """Started, model learned, nothing carried, not finished: the short way is open."""
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamReader.feed`."""
-        if (
-            self._plain
-            and data.endswith(_BLANK)
-            # `find` takes two thirds of the time of `in` (measured, CPython 3.11).
-            and data.find(b'"error"') < 0
-            and data.find(b"[DONE]") < 0
-            and (data.find(b'"usage"') < 0 or _usage_is_null(data))
-        ):
+        if self._plain and _is_plain(data):
             theirs = self._theirs
             return data if theirs is None else data.replace(theirs, self._ours)
         return self._long_way(data)
+
+    def shape(self, data: bytes) -> Shape | None:
+        """See `StreamReader.shape`: the text is the first that the event holds."""
+        if not self._plain:
+            return None
+        shape = self._shape
+        if shape is not None and data.startswith(shape.before) and data.endswith(shape.after):
+            return shape
+        said = _SAID.search(data)
+        if said is None or not _is_plain(data):
+            return None
+        before, after = data[: said.start(1)], data[said.end(1) :]
+        self._shape = shape = Shape(before, after, self._renamed(before), self._renamed(after))
+        return shape
 
     def end(self) -> None:
         """See `StreamReader.end`. An end mark without the blank line after it counts."""
@@ -193,6 +202,17 @@ class OpenAIStream:
     def _finish(self) -> None:
         self.finished = True
         self.tail = END_MARK
+
+
+def _is_plain(data: bytes) -> bool:
+    """Whether whole events say nothing that FLM must see."""
+    # `find` takes two thirds of the time of `in` (measured, CPython 3.11).
+    return (
+        data.endswith(_BLANK)
+        and data.find(b'"error"') < 0
+        and data.find(b"[DONE]") < 0
+        and (data.find(b'"usage"') < 0 or _usage_is_null(data))
+    )
 
 
 def _payload(event: bytes) -> bytes:

@@ -7,7 +7,7 @@ that the client has left; bytes that arrive meanwhile wait unparsed up to 64 KiB
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from typing import Protocol, cast
 
@@ -350,6 +350,11 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.write(data)
 
+    @property
+    def framed(self) -> Callable[[bytes], object] | None:
+        """What sends chunks that are framed already; None when the stream is not chunked."""
+        return self._transport.write if self._streaming else None
+
     def end_stream(self, data: bytes) -> None:
         """Send the last piece (it may be empty) and the end of the stream."""
         if self._streaming:
@@ -445,6 +450,8 @@ class Connection(asyncio.Protocol):
                 self._drop()
         else:
             exchange = self._exchange
+            if exchange is not None and exchange.on_sweep is not None:
+                exchange.on_sweep(now)
             if exchange is not None and exchange.deadline is not None and now > exchange.deadline:
                 exchange.abort(
                     Refusal(

@@ -14,6 +14,7 @@ from flm.dialects.engine import StreamReader, error_event
 from flm.errors import EngineError, Refusal, StreamBroken
 from flm.gateway.edge.connection import CLOSED
 from flm.gateway.edge.heads import SSE
+from flm.gateway.endpoints.passage import Passage
 from flm.gateway.upstream.answer import END, EngineGone
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Relay:
 
     __slots__ = (
         "_asking", "_begun", "_connection", "_desk", "_dropped", "_ended", "_exchange", "_first",
-        "_idle", "_over", "_reader",
+        "_idle", "_over", "_passage", "_reader",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +53,7 @@ class Relay:
         self._begun = False
         self._first = False
         self._over = False
+        self._passage: Passage | None = None
         self._idle = desk.live.rules.idle_seconds
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -61,6 +63,7 @@ class Relay:
         try:
             exchange.on_pause = asking.engine.pause
             exchange.on_resume = asking.engine.resume
+            exchange.on_sweep = self._sweep
             exchange.deadline = self._desk.tick + self._idle
             asking.answer.pour(self._take, self._engine_ended)
             await self._ended
@@ -77,7 +80,7 @@ class Relay:
                 raise
             self._break(refusal)
         finally:
-            exchange.on_pause = exchange.on_resume = None
+            exchange.on_pause = exchange.on_resume = exchange.on_sweep = None
             if self._connection.blocked:
                 asking.engine.resume()  # others will use it
 
@@ -102,10 +105,31 @@ class Relay:
                 self._send(out)
         if reader.finished:
             self._end(None)
+        elif self._passage is not None:
+            self._learn(self._passage, data)
+
+    def _learn(self, passage: Passage, data: bytes) -> None:
+        """Let chunks like `data` pass from here on, or none if the next must be looked at."""
+        shape = self._reader.shape(data)
+        answer = self._asking.answer
+        if shape is None:
+            answer.express = None
+        elif passage.learn(shape):
+            answer.express = passage.take
+        else:
+            answer.express = self._passage = None
+
+    def _sweep(self, now: float) -> None:
+        """The deadline, for chunks that passed: they are too many to note it each time."""
+        passage = self._passage
+        if passage is not None and passage.moved:
+            passage.moved = False
+            self._exchange.deadline = now + self._idle
 
     def _end(self, error: Exception | None) -> None:
         """What comes now is not looked at any more."""
         self._over = True
+        self._asking.answer.express = None
         if self._ended.done():
             return
         if error is None:
@@ -122,7 +146,10 @@ class Relay:
             self._begun = True
             self._exchange.status = 200
             self._connection.begin_stream(self._exchange, SSE, self._desk.dropped(self._dropped))
-        self._connection.send(data)
+        connection = self._connection
+        connection.send(data)
+        if self._first and connection.framed is not None:
+            self._passage = Passage(connection.framed, connection.send)
 
     def _engine_ended(self, error: EngineGone | None) -> None:
         """The engine's message ended, well or not: whether it was whole, the reader knows."""

@@ -29,15 +29,17 @@ class Answer:
     """An engine's answer: `until` waits for its head or its end, ``sink`` takes its body.
 
     Pieces that come before there is a sink wait in ``early`` for `pour`. One waiter at a time.
+    ``express`` may take a whole chunk with its frame instead; False: it goes the usual way.
     """
 
     __slots__ = (
-        "_error", "_head", "_on_end", "_stage", "_step", "_waiter", "_wanted", "early", "headers",
-        "sink", "status", "touched",
+        "_error", "_head", "_on_end", "_stage", "_step", "_waiter", "_wanted", "early", "express",
+        "headers", "sink", "status", "touched",
     )  # fmt: skip
 
     def __init__(self, sink: Callable[[bytes], None] | None = None) -> None:
         self.sink = sink
+        self.express: Callable[[bytes], bool] | None = None
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self._head = b""
@@ -82,6 +84,7 @@ class Answer:
     def on_failed(self, error: EngineGone) -> None:
         """The message will not end."""
         self._error = error
+        self.express = None
         if self._step is not None:
             # Not from here: this may be inside a callback of the parser.
             asyncio.get_running_loop().call_soon(self._step)
@@ -148,4 +151,5 @@ class Answer:
     def release(self) -> None:
         """Forget the sink: it refers to what refers to this."""
         self.sink = None
+        self.express = None
         self._on_end = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import cast
 
 import httptools
@@ -30,8 +31,9 @@ class EngineConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_answer", "_ended", "_framed", "_head_bytes", "_headed", "_headers", "_informational",
-        "_interim", "_parser", "_same", "_same_code", "_same_head", "_transport",
+        "_answer", "_chunk_over", "_ended", "_express", "_framed", "_head_bytes", "_headed",
+        "_headers", "_informational", "_interim", "_parser", "_same", "_same_code", "_same_head",
+        "_transport",
         "idle_since", "open", "reusable", "reused",
     )  # fmt: skip
 
@@ -39,6 +41,8 @@ class EngineConnection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._headers: dict[bytes, bytes] = {}
+        self._express: Callable[[bytes], bool] | None = None
+        self._chunk_over = False
         self._ended = False
         self._framed = False
         self._headed = False
@@ -62,6 +66,7 @@ class EngineConnection(asyncio.Protocol):
         self._answer = answer
         self._parser = None
         self._headers = {}
+        self._chunk_over = False
         self._ended = False
         self._framed = False
         self._headed = False
@@ -73,6 +78,9 @@ class EngineConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer; bytes nobody asked for end the connection."""
+        express = self._express
+        if express is not None and express(data):
+            return
         answer = self._answer
         if answer is None:
             self.close()
@@ -97,7 +105,11 @@ class EngineConnection(asyncio.Protocol):
             self.reusable = False
         if self._ended:
             self._finish()
-        elif self._head_bytes > MAX_HEAD and not self._headed:
+        elif self._headed:
+            # Between two chunks? Of the next one the parser says nothing before its line ends.
+            between = self._chunk_over and data.endswith(b"\n")
+            self._express = answer.express if between else None
+        elif self._head_bytes > MAX_HEAD:
             self.fail("the engine's answer has no end of its head")
 
     def _whole(self, data: bytes, answer: Answer) -> bool:
@@ -179,6 +191,14 @@ class EngineConnection(asyncio.Protocol):
         else:
             answer.early.append(data)
 
+    def on_chunk_header(self) -> None:
+        """A chunk begins: its size is read."""
+        self._chunk_over = False
+
+    def on_chunk_complete(self) -> None:
+        """A chunk has ended, the line end behind it included."""
+        self._chunk_over = True
+
     def on_message_complete(self) -> None:
         """The message has ended, unless it was a 1xx."""
         if self._interim:
@@ -193,9 +213,14 @@ class EngineConnection(asyncio.Protocol):
 
     # Ends.
 
-    def _finish(self) -> None:
+    def _let_go(self) -> Answer | None:
+        """The answer that was read; what comes now is nobody's."""
         answer, self._answer = self._answer, None
-        self._parser = None
+        self._parser = self._express = None
+        return answer
+
+    def _finish(self) -> None:
+        answer = self._let_go()
         if not self.reusable:
             self.close()
         if answer is not None:
@@ -203,8 +228,7 @@ class EngineConnection(asyncio.Protocol):
 
     def fail(self, reason: str) -> None:
         """Close, and tell who waits for the answer that it will not come."""
-        answer, self._answer = self._answer, None
-        self._parser = None
+        answer = self._let_go()
         self.close()
         if answer is not None:
             answer.on_failed(EngineGone(reason, untouched=not answer.touched, reused=self.reused))
@@ -228,8 +252,7 @@ class EngineConnection(asyncio.Protocol):
 
     def abandon(self) -> None:
         """Close and report to nobody any more."""
-        self._answer = None
-        self._parser = None
+        self._let_go()
         self.close()
 
     def pause(self) -> None:
