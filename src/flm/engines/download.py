@@ -1,0 +1,380 @@
+"""Large files from the web: resumed, checked, never half under their own name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import re
+import shutil
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from flm.domain.sizes import size_text
+from flm.engines.part import Origin, Part, beside, source_of
+from flm.engines.web import CHANGED, ENDED_EARLY, LineDropped, Web, refused, shown
+from flm.errors import N_, Conflict, UserError
+from flm.ports.clock import Clock
+from flm.ports.downloads import LARGEST
+from flm.ports.engines import Progress, Step
+from flm.ports.processes import Lock
+
+if TYPE_CHECKING:
+    import aiohttp
+
+TRIES = 5
+"""So many times in a row without a byte, and the download is given up."""
+ATTEMPTS = 100
+"""So many connections at most for one download, however little each brings."""
+
+_BLOCK = 1 << 20
+_TOLD_SECONDS = 0.1
+_LONGEST_PAUSE = 60.0
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
+
+Result = TypeVar("Result")
+
+
+class _Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What is fetched, and who is told."""
+
+    url: str
+    target: Path
+    sha256: str | None
+    progress: Progress
+    limit: int
+
+    @property
+    def name(self) -> str:
+        """What it is called to people."""
+        return self.target.name
+
+
+def free_bytes(folder: Path) -> int:
+    """What this user may still write there."""
+    return shutil.disk_usage(folder).free
+
+
+class Downloader:
+    """Implements `flm.ports.downloads.Downloads`.
+
+    ``lock``: as `Processes.lock`; ``pause`` waits between two tries; ``free`` tells the bytes
+    that are free in a folder.
+    """
+
+    def __init__(
+        self,
+        web: Web,
+        lock: Callable[[Path], Lock | None],
+        clock: Clock,
+        *,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        free: Callable[[Path], int] = free_bytes,
+    ) -> None:
+        self._web = web
+        self._lock = lock
+        self._clock = clock
+        self._pause = pause
+        self._free = free
+
+    async def download(
+        self,
+        url: str,
+        target: Path,
+        *,
+        sha256: str | None,
+        progress: Progress,
+        limit: int = LARGEST,
+    ) -> int:
+        """Have the file at `url` as `target`; see `flm.ports.downloads.Downloads.download`."""
+        expected = sha256.lower() if sha256 is not None else None
+        job = _Job(url=url, target=target, sha256=expected, progress=progress, limit=limit)
+        part: Part | None = None
+        try:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._alone(target):
+                part = await _in_thread(lambda: Part.open(target))
+                try:
+                    return await self._complete(part, job)
+                finally:
+                    part.close()
+        except OSError as error:
+            missing = part.origin.total - part.size if part is not None else 0
+            raise self._disk_trouble(job, missing, error) from error
+
+    async def read(self, url: str, limit: int) -> bytes:
+        """A small file; see `flm.ports.downloads.Downloads.read`."""
+
+        async def once() -> bytes:
+            content = bytearray()
+            async with self._web.get(url) as answer:
+                async for chunk in answer.content.iter_any():
+                    content += chunk
+                    if len(content) > limit:
+                        raise _too_large(url, limit)
+            return bytes(content)
+
+        return await self._again(once, url)
+
+    async def landing(self, url: str) -> str:
+        """Where `url` leads to; see `flm.ports.downloads.Downloads.landing`."""
+
+        async def once() -> str:
+            async with self._web.get(url) as answer:
+                return str(answer.url)
+
+        return await self._again(once, url)
+
+    def _disk_trouble(self, job: _Job, missing: int, error: OSError) -> UserError:
+        """In a sentence what the disk says."""
+        if error.errno in _FULL:
+            free = 0
+            with contextlib.suppress(OSError):
+                free = self._free(job.target.parent)
+            return _disk_full(job, missing, free)
+        return UserError(
+            N_("{path} cannot be written: {reason}."),
+            remedy=N_("Check the folder and its permissions."),
+            code="cannot_write",
+            path=job.target,
+            reason=error.strerror or str(error),
+        )
+
+    async def _again(self, once: Callable[[], Awaitable[Result]], url: str) -> Result:
+        for tried in range(1, TRIES):
+            try:
+                return await once()
+            except LineDropped as error:
+                await self._pause(_seconds(tried, error))
+        try:
+            return await once()
+        except LineDropped as error:
+            raise UserError(
+                N_("{url} did not answer: {reason}."),
+                remedy=N_("Check the connection, and run it again."),
+                code="download_interrupted",
+                url=shown(url),
+                reason=error.why,
+            ) from error
+
+    @contextlib.contextmanager
+    def _alone(self, target: Path) -> Iterator[None]:
+        """Nobody else fetches the same meanwhile. Raises `Conflict`."""
+        path = beside(target, ".part.lock")
+        lock = self._lock(path)
+        if lock is None:
+            raise Conflict(
+                N_("{name} is being downloaded already."),
+                remedy=N_("Wait until that is done, or stop it."),
+                code="download_running",
+                name=target.name,
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no open file; it stays, unlocked
+                path.unlink(missing_ok=True)
+            lock.release()
+
+    async def _complete(self, part: Part, job: _Job) -> int:
+        if job.sha256 is None or part.sha256 != job.sha256:
+            await self._fill(part, job)
+        if job.sha256 is not None and part.sha256 != job.sha256:
+            found = part.sha256
+            await _in_thread(part.discard)
+            raise UserError(
+                N_("{name} is not what it should be: its checksum is {found}, not {expected}."),
+                remedy=N_("It was removed. Check the checksum and the address, and try again."),
+                code="checksum_wrong",
+                name=job.name,
+                found=found,
+                expected=job.sha256,
+            )
+        size = part.size
+        await _in_thread(part.finish)
+        return size
+
+    async def _fill(self, part: Part, job: _Job) -> None:
+        """Connect again and again until the part is whole."""
+        in_vain = 0
+        for attempt in range(1, ATTEMPTS + 1):
+            before = part.size
+            try:
+                await self._go_on(part, job)
+                return
+            except LineDropped as error:
+                in_vain = 1 if part.size > before else in_vain + 1
+                if in_vain >= TRIES or attempt == ATTEMPTS:
+                    raise _interrupted(job, error) from error
+                seconds = _seconds(in_vain, error)
+            job.progress(
+                Step(
+                    N_("The line dropped; going on with {name} in {seconds} s"),
+                    {"name": job.name, "seconds": f"{seconds:.0f}"},
+                    part.size,
+                    part.origin.total,
+                )
+            )
+            await self._pause(seconds)
+
+    async def _go_on(self, part: Part, job: _Job) -> None:
+        """One connection: what it brings is in the part, however it ends."""
+        async with self._web.get(job.url, _range(part, job)) as answer:
+            if not await _in_thread(lambda: _match(part, job, answer)):
+                return
+            missing = part.origin.total - part.size
+            if max(part.origin.total, part.size) > job.limit:
+                raise _too_large(job.url, job.limit)
+            if missing > (free := self._free(job.target.parent)):
+                raise _disk_full(job, missing, free)
+            await self._take(part, job, answer)
+        total = part.origin.total
+        if total and part.size > total:
+            await _in_thread(part.discard)
+            raise UserError(
+                N_("{name} is {found} bytes long, where {expected} were announced."),
+                remedy=N_("It was removed. Check the address, and try again."),
+                code="download_wrong_size",
+                name=job.name,
+                found=part.size,
+                expected=total,
+            )
+        if part.size < total:
+            raise LineDropped(UserError(ENDED_EARLY))
+
+    async def _take(self, part: Part, job: _Job, answer: aiohttp.ClientResponse) -> None:
+        buffer = bytearray()
+        told = self._tell(part, job, 0, -1.0)
+        try:
+            async for chunk in answer.content.iter_any():
+                buffer += chunk
+                if part.size + len(buffer) > job.limit:
+                    raise _too_large(job.url, job.limit)
+                told = self._tell(part, job, len(buffer), told)
+                if len(buffer) >= _BLOCK:
+                    block, buffer = bytes(buffer), bytearray()
+                    await _in_thread(lambda data=block: part.write(data))  # type: ignore[misc]
+        finally:
+            if buffer:
+                part.write(bytes(buffer))  # less than a block, and nobody may cancel it
+        self._tell(part, job, 0, -1.0)
+
+    def _tell(self, part: Part, job: _Job, more: int, told: float) -> float:
+        """Report how far it is, not too often; when that was last done."""
+        now = self._clock.monotonic()
+        if told >= 0 and now - told < _TOLD_SECONDS:
+            return told
+        job.progress(
+            Step(N_("Downloading {name}"), {"name": job.name}, part.size + more, part.origin.total)
+        )
+        return now
+
+
+def _range(part: Part, job: _Job) -> Mapping[str, str]:
+    """Ask for what is missing, where it can be known that it belongs to what has come."""
+    origin = part.origin
+    if not part.size:
+        return {}
+    if origin.source == source_of(job.url) and origin.validator:
+        return {"Range": f"bytes={part.size}-", "If-Range": origin.validator}
+    if job.sha256 is not None:
+        return {"Range": f"bytes={part.size}-"}
+    return {}
+
+
+def _match(part: Part, job: _Job, answer: aiohttp.ClientResponse) -> bool:
+    """Make the part fit what the answer brings; False when nothing is missing."""
+    start, total = _placed(answer)
+    if answer.status == 416:
+        if not part.size:
+            raise refused(job.url, 416)
+        if total == part.size:
+            return False
+        part.restart(Origin(source=source_of(job.url)))
+        raise LineDropped(UserError(CHANGED))
+    validator = _validator(answer)
+    known = part.origin
+    if answer.status == 206:
+        other = validator and known.validator and validator != known.validator
+        resized = known.total and total and known.total != total
+        if start != part.size or other or resized:
+            part.restart(Origin(source=source_of(job.url)))
+            raise LineDropped(UserError(CHANGED))
+        part.remember(
+            Origin(source=source_of(job.url), validator=validator or known.validator, total=total)
+        )
+        return True
+    part.restart(
+        Origin(source=source_of(job.url), validator=validator, total=answer.content_length or 0)
+    )
+    return True
+
+
+def _placed(answer: aiohttp.ClientResponse) -> tuple[int, int]:
+    """First byte and total of `Content-Range`; -1 and 0 where it says nothing."""
+    match = _RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+    if match is None:
+        return -1, 0
+    start, _, total = match.groups()
+    return int(start) if start else -1, int(total) if total != "*" else 0
+
+
+def _validator(answer: aiohttp.ClientResponse) -> str:
+    """A strong ETag, else the date (RFC 9110, 13.1.5: If-Range takes no weak one)."""
+    etag = answer.headers.get("ETag", "")
+    if etag.startswith('"') and len(etag) < 1024:
+        return etag
+    return answer.headers.get("Last-Modified", "")[:64]
+
+
+def _seconds(in_vain: int, error: LineDropped) -> float:
+    """How long to wait before the next try."""
+    return min(_LONGEST_PAUSE, max(error.after, float(1 << (in_vain - 1))))
+
+
+async def _in_thread(work: Callable[[], Result]) -> Result:
+    """Blocking work in a thread; a cancellation waits for its end, so that no file is torn."""
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()
+        raise
+
+
+def _interrupted(job: _Job, error: LineDropped) -> UserError:
+    return UserError(
+        N_("The download of {name} broke off: {reason}."),
+        remedy=N_("What has come is kept: run it again to go on."),
+        code="download_interrupted",
+        name=job.name,
+        reason=error.why,
+    )
+
+
+def _too_large(url: str, limit: int) -> UserError:
+    return UserError(
+        N_("{url} holds more than the {limit} that are taken."),
+        remedy=N_("Check the address."),
+        code="download_too_large",
+        url=shown(url),
+        limit=size_text(limit),
+    )
+
+
+def _disk_full(job: _Job, missing: int, free: int) -> UserError:
+    return UserError(
+        N_("The disk is full: {name} needs {missing} more, and {free} are free in {folder}."),
+        remedy=N_("Make room and run it again; what has come is kept."),
+        code="disk_full",
+        name=job.name,
+        missing=size_text(missing) if missing > 0 else "?",
+        free=size_text(free),
+        folder=job.target.parent,
+    )
