@@ -113,6 +113,8 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     ``environment`` is added to ours; secrets go there, never into ``arguments``. ``key``: the
     random one this launch demands, None where the engine knows none. ``stays``: the command
     itself serves; else it ends at once and ``stop`` is the command that ends what it started.
+    ``announced``: a regular expression for the line of its own log that says at which port (the
+    first group) it listens, where it may take another one than it was told; '' where it does not.
     ``ready_seconds``: how long it may take until it answers.
     """
 
@@ -123,6 +125,7 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
     key: str | None = None
     stays: bool = True
     stop: tuple[str, ...] = ()
+    announced: str = ""
     ready_seconds: float = 60.0
 
 

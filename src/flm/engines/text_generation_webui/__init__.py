@@ -1,0 +1,1 @@
+"""text-generation-webui, from a folder of the user's."""
