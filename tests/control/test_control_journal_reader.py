@@ -137,14 +137,14 @@ def test_reading_again_stores_nothing_twice(folder: Path, store: Store) -> None:
     assert len(ids(store)) == 5000
 
 
-def test_a_killed_reader_in_the_middle_of_a_chunk_reads_it_again(
+def test_a_reader_that_dies_in_the_middle_of_a_segment_leaves_the_rest(
     folder: Path, store: Store
 ) -> None:
-    """Batches before the last of a chunk leave the mark at its start."""
-    write(folder, 1, b"".join(pack(record(f"r{number:04d}")) for number in range(600)))
+    """The mark moves with each chunk's records, and the next reader begins there."""
+    write(folder, 1, b"".join(pack(record(f"r{number:04d}")) for number in range(6000)))
 
     class Dying:
-        """Stores one batch and then no more."""
+        """Stores one chunk and then no more."""
 
         def __init__(self) -> None:
             self.left = 1
@@ -159,11 +159,53 @@ def test_a_killed_reader_in_the_middle_of_a_chunk_reads_it_again(
             return store.records.store(*arguments)
 
     dying = JournalReader(folder.parent, Dying(), current(), Clock())
+    assert dying.step() is True
     with pytest.raises(StoreError):
         dying.step()
-    assert len(ids(store)) == 500
+    stored = len(ids(store))
+    frame = len(pack(record("r0000")))
+    assert 0 < stored < 6000
+    assert store.records.checkpoint("one") == Checkpoint(1, stored * frame)
+    read_all(JournalReader(folder.parent, store.records, current(), Clock()))
+    assert len(ids(store)) == 6000
+
+
+def test_records_that_are_stored_already_are_passed_over(folder: Path, store: Store) -> None:
+    """A mark that was left before them costs nothing but their reading."""
+    served = [record(f"r{number:04d}") for number in range(600)]
+    write(folder, 1, b"".join(map(pack, served)))
+    store.records.store("one", served[:500], Checkpoint(1, 0))
     read_all(JournalReader(folder.parent, store.records, current(), Clock()))
     assert len(ids(store)) == 600
+
+
+def test_a_segment_that_grows_is_read_to_its_end_and_no_further(folder: Path, store: Store) -> None:
+    """A full chunk is followed at once; what came since is for the next look, in one piece."""
+    lock = current().lock(folder / LOCK)
+    assert lock is not None
+    reader = JournalReader(folder.parent, store.records, current(), Clock())
+    write(folder, 1, b"".join(pack(record(f"r{number:04d}")) for number in range(6000)))
+    assert reader.step() is True
+    assert 0 < len(ids(store)) < 6000
+    assert reader.step() is False
+    assert len(ids(store)) == 6000
+    write(folder, 1, pack(record("s")))
+    assert reader.step() is False
+    assert len(ids(store)) == 6001
+    lock.release()
+
+
+def test_a_closed_segment_is_followed_by_the_next_at_once(folder: Path, store: Store) -> None:
+    """Its last records, its removal, the next one's records: each a step, with no look between."""
+    lock = current().lock(folder / LOCK)
+    assert lock is not None
+    reader = JournalReader(folder.parent, store.records, current(), Clock())
+    path = write(folder, 1, pack(record("a")))
+    write(folder, 2, pack(record("b")))
+    assert [reader.step(), ids(store), path.exists()] == [True, ["a"], True]
+    assert [reader.step(), ids(store), path.exists()] == [True, ["a"], False]
+    assert [reader.step(), ids(store)] == [False, ["a", "b"]]
+    lock.release()
 
 
 def test_a_folder_that_was_just_made_is_left_alone(folder: Path, store: Store) -> None:

@@ -58,7 +58,7 @@ def test_what_the_journal_reads_can_be_stored(store: Store):
     assert store.records.search(RecordFilter()) == [record(1)]
 
 
-@pytest.mark.parametrize("count", [1, 2, 500])
+@pytest.mark.parametrize("count", [0, 1, 2, 15, 16, 17, 500])
 def test_storing_again_stores_nothing_twice(store: Store, count: int):
     """A journal is read again after a crash: known ids are ignored, and only new ones counted."""
     first = [record(number) for number in range(count)]

@@ -18,11 +18,12 @@ from flm.wire.journal import LOCK, MAX_RECORD, SUFFIX, segment_name, unpack
 
 logger = logging.getLogger("flm.control.journal")
 
-BATCH = 500
-"""Records stored in one transaction."""
+CHUNK = 4 * MAX_RECORD
+"""Bytes read at once and stored in one transaction.
 
-CHUNK = 2 * MAX_RECORD
-"""Bytes read at once: more than one frame can be, so that no progress means a damaged one."""
+More than one frame can be, so that no progress means a damaged one. Some 2,000 records: they hold
+the write lock for about 12 ms, and what a transaction costs whatever is in it (0.3 ms) is little.
+"""
 
 YOUNG_SECONDS = 5.0
 """A folder nobody owns is left alone for so long: its gateway may be about to lock it."""
@@ -41,7 +42,11 @@ class JournalReader:
         self._reached: dict[str, Checkpoint] = {}
 
     def step(self) -> bool:
-        """Read one chunk of each instance; whether there may be more at once.
+        """Store one chunk of each instance; whether there is more to do at once.
+
+        The end of a segment that still grows is no more to do, though records may come in the
+        meantime: whoever followed it closely would store them a few at a time, at many times
+        the price.
 
         Raises `StoreError` when the database cannot be written: the journal stays as it is.
         """
@@ -82,15 +87,9 @@ class JournalReader:
         records, used = unpack(data)
         if records:
             reached = Checkpoint(at.segment, at.offset + used)
-            for start in range(0, len(records), BATCH):
-                last = start + BATCH >= len(records)
-                # Batches before the last leave the mark where it was: read again after a
-                # crash, their records are there already and are ignored.
-                self._records.store(
-                    instance, records[start : start + BATCH], reached if last else at
-                )
+            self._records.store(instance, records, reached)
             self._reached[instance] = reached
-            return True
+            return closed or len(data) == CHUNK
         if not closed:
             return False
         if data:

@@ -11,7 +11,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``time``: UTC seconds at its first byte; ``status``: what the client was sent, 499 when it
     left first; ``error``: the code of the error, '' when it went well; latencies in ms;
     tokens None where the engine told none. `array_like` keeps the journal small: append fields
-    at the end only, with a default, so that older segments stay readable.
+    at the end only, with a default, so that older segments stay readable. `gc=False`: nothing in
+    one can lead back to it, and thousands at once would set the collector to work.
     """
 
     id: str

@@ -157,10 +157,10 @@ def insert_or_ignore(connection: Connection, table: Table, rows: Iterable[tuple[
 
 @functools.cache
 def _inserting(table: Table, rows: int) -> str:
-    """The text of an INSERT of so many rows; SQLAlchemy takes 0.2 ms to make it."""
-    one = f"({', '.join('?' * len(table.columns))})"
-    name = sqlite.dialect().identifier_preparer.format_table(table)
-    return f"INSERT INTO {name} VALUES {', '.join([one] * rows)} ON CONFLICT DO NOTHING"
+    """The text of an INSERT of so many rows."""
+    values = [dict.fromkeys(table.columns.keys())] * rows
+    statement = sqlite_insert(table).values(values).on_conflict_do_nothing()
+    return str(statement.compile(dialect=sqlite.dialect()))
 
 
 def insert_or_update(connection: Connection, table: Table, row: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ MAX_RECORD = 64 << 10
 SUFFIX = ".seg"
 LOCK = "lock"
 _HEAD = struct.Struct(">II")
+_HEAD_BYTES = _HEAD.size
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(JournalRecord).decode
@@ -39,17 +40,19 @@ def unpack(data: bytes) -> tuple[list[JournalRecord], int]:
     Stops before the first frame that is torn, damaged or longer than `MAX_RECORD`.
     """
     records: list[JournalRecord] = []
-    position = 0
-    while len(data) - position >= _HEAD.size:
-        length, checksum = _HEAD.unpack_from(data, position)
-        end = position + _HEAD.size + length
-        if length > MAX_RECORD or end > len(data):
+    position, size = 0, len(data)
+    # Names of its own for what each of thousands of records needs: a tenth of what one costs.
+    head, checked, decode, keep = _HEAD.unpack_from, zlib.crc32, _decode, records.append
+    while (start := position + _HEAD_BYTES) <= size:
+        length, checksum = head(data, position)
+        end = start + length
+        if length > MAX_RECORD or end > size:
             break
-        payload = data[position + _HEAD.size : end]
-        if zlib.crc32(payload) != checksum:
+        payload = data[start:end]
+        if checked(payload) != checksum:
             break
         try:
-            records.append(_decode(payload))
+            keep(decode(payload))
         except msgspec.DecodeError:
             break
         position = end
