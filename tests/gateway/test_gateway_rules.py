@@ -63,11 +63,12 @@ def test_a_permission_has_no_default() -> None:
         Route("/x", b"GET", b"/x", endpoint=endpoint)  # type: ignore[call-arg]
 
 
-def test_every_route_but_health_asks_for_a_key() -> None:
+def test_every_route_but_health_and_the_instance_asks_for_a_key() -> None:
     """And nothing else is served."""
     table = route_table()
     assert {(method, path, route.permission) for (method, path), route in table.exact.items()} == {
         (b"GET", b"/health", "public"),
+        (b"GET", b"/.well-known/flm", "public"),
         (b"GET", b"/v1/models", "inference"),
         (b"POST", b"/v1/chat/completions", "inference"),
         (b"POST", b"/v1/embeddings", "inference"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from flm.domain.engines import Address, EngineDefinition, EngineId
-from flm.errors import Conflict, InvalidValue, NotFound, NotPermitted, StoreError
+from flm.domain.engines import Address, EngineDefinition, EngineId, KnownEngine
+from flm.domain.instance import instance_of
+from flm.errors import Conflict, InvalidValue, NotFound, StoreError
 from flm.paths import DataPaths
 from flm.ports.notify import Notify
 from flm.ports.repositories import Store
@@ -48,7 +51,9 @@ def test_a_sealed_key_belongs_to_its_engine(engines: EngineService):
         engines.key_of(stolen)
 
 
-@pytest.mark.parametrize("name", ["ollama", "llamacpp", "embedded"])
+@pytest.mark.parametrize(
+    "name", ["ollama", "vllm", "lmstudio", "llamacpp", "text-generation-webui", "embedded"]
+)
 def test_the_names_of_found_engines_are_reserved(engines: EngineService, name: str):
     """For adding and for removing."""
     with pytest.raises(Conflict):
@@ -66,14 +71,94 @@ def test_a_name_is_taken_once(engines: EngineService, bell):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://192.168.1.2:80", "https://127.0.0.1", "http://example.com"]
+    ("url", "address"),
+    [
+        ("http://192.168.1.2:8000/v1", Address("192.168.1.2", 8000)),
+        ("http://box.lan:11434", Address("box.lan", 11434)),
+        ("https://llm.example/v1", Address("llm.example", 443, tls=True)),
+    ],
 )
-def test_engines_elsewhere_are_refused(engines: EngineService, url: str):
-    """They come with a later version, and the message says so."""
-    with pytest.raises(NotPermitted) as caught:
-        engines.add("a", url)
-    assert "later version" in caught.value.remedy
+def test_engines_elsewhere_are_taken(engines: EngineService, url: str, address: Address):
+    """By name and over HTTPS; what they are is told by what they answer."""
+    assert engines.add("a", url).kind == "auto"
+    assert engines.definitions()[0].address == address
+
+
+def test_a_ca_file_is_read_before_it_is_stored(engines: EngineService, tmp_path: Path):
+    """A missing one and one without a certificate are refused."""
+    (tmp_path / "none.pem").write_text("no certificate")
+    for name in ("none.pem", "missing.pem"):
+        with pytest.raises(InvalidValue) as caught:
+            engines.add("a", "https://box", ca_file=str(tmp_path / name))
+        assert name in caught.value.message
     assert engines.definitions() == []
+
+
+def test_this_flm_is_not_its_own_engine(store: Store, paths: DataPaths, bell: Notify):
+    """Another machine's FLM is one."""
+    secrets = FileSecrets(paths)
+    at = {8356: instance_of(secrets.pepper()), 8357: "another"}
+    engines = EngineService(
+        store.engines, secrets, bell, None, lambda address: at.get(address.port)
+    )
+    with pytest.raises(Conflict) as caught:
+        engines.add("me", "http://127.0.0.1:8356/v1")
+    assert caught.value.code == "own_address"
+    engines.add("other", "http://127.0.0.1:8357/v1")
+    engines.add("engine", "http://127.0.0.1:8358/v1")
+    assert [each.id for each in engines.definitions()] == ["engine", "other"]
+
+
+FOUND = KnownEngine(id=EngineId("vllm-8001"), kind="vllm", address=Address("127.0.0.1", 8001))
+
+
+def test_a_found_engine_gets_a_key(engines: EngineService, store: Store, bell):
+    """Sealed as that of an added one; None forgets it."""
+    store.engines.note([FOUND])
+    engines.set_key("vllm-8001", "sk-1")
+    [known] = engines.known()
+    assert (engines.key_of(known), bell.pokes) == ("sk-1", 1)
+    engines.set_key("vllm-8001", None)
+    assert engines.known() == [FOUND]
+    with pytest.raises(NotFound):
+        engines.set_key("vllm-8002", "sk-1")
+
+
+def test_a_renamed_engine_keeps_its_key_and_settings(store: Store, paths: DataPaths, bell):
+    """The key is sealed anew for the new name; what is no engine's own setting stays."""
+    engines = EngineService(store.engines, FileSecrets(paths), bell, store.settings)
+    store.engines.note([FOUND])
+    engines.set_key("vllm-8001", "sk-1")
+    store.settings.set("engines.vllm-8001.num_ctx[a/b]", "4096")
+    store.settings.set("engines.ollama.cloud", "true")
+    assert engines.rename("vllm-8001", "big") == "big"
+    [known] = engines.known()
+    assert (known.id, engines.key_of(known), bell.pokes) == ("big", "sk-1", 2)
+    assert store.settings.all() == {
+        "engines.big.num_ctx[a/b]": "4096",
+        "engines.ollama.cloud": "true",
+    }
+
+
+def test_a_name_that_is_taken_or_carried_is_not_given(engines: EngineService, store: Store):
+    """Neither another engine's nor the embedded one's; an unknown engine has no name to change."""
+    store.engines.note([FOUND])
+    engines.add("mine", "http://127.0.0.1:1")
+    for name, new in (("mine", "vllm-8001"), ("mine", "embedded"), ("embedded", "x")):
+        with pytest.raises(Conflict):
+            engines.rename(name, new)
+    with pytest.raises(NotFound):
+        engines.rename("nobody", "x")
+    assert engines.rename("mine", "mine") == "mine"
+
+
+def test_a_found_engines_name_is_not_added_and_not_removed(engines: EngineService, store: Store):
+    """It is known already, and found again as long as it runs."""
+    store.engines.note([FOUND])
+    with pytest.raises(Conflict):
+        engines.add("vllm-8001", "http://127.0.0.1:1")
+    with pytest.raises(Conflict):
+        engines.remove("vllm-8001")
 
 
 @pytest.mark.parametrize("kind", ["embedded", "koboldcpp", ""])
@@ -83,7 +168,7 @@ def test_an_unknown_kind_names_the_known_ones(engines: EngineService, kind: str)
         engines.add("a", "http://127.0.0.1:1", kind)
     assert (
         caught.value.remedy
-        == "Use one of: ollama, vllm, lmstudio, llamacpp, text-generation-webui, custom."
+        == "Use one of: auto, ollama, vllm, lmstudio, llamacpp, text-generation-webui, custom."
     )
 
 

@@ -190,6 +190,7 @@ async def _when(event: asyncio.Event) -> None:
 def _engines_differ(before: Read, after: Read) -> bool:
     return (
         before.everything.definitions != after.everything.definitions
+        or before.everything.known != after.everything.known
         or before.settings.contexts != after.settings.contexts
     )
 

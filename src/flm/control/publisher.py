@@ -11,7 +11,14 @@ import msgspec
 
 from flm.control.compiler import Running, Sources, compile_snapshot
 from flm.control.supervisor import Supervisor
-from flm.domain.engines import EMBEDDED, Engine, EngineDefinition, EngineKind, serves
+from flm.domain.engines import (
+    EMBEDDED,
+    Engine,
+    EngineDefinition,
+    EngineKind,
+    KnownEngine,
+    serves,
+)
 from flm.domain.models import GgufFile, Model
 from flm.errors import FlmError
 from flm.ports.clock import Clock
@@ -51,7 +58,7 @@ class StoreReader:
         store: Store,
         launcher: ModelLauncher,
         settings: Callable[[Mapping[str, str]], Settings],
-        key_of: Callable[[EngineDefinition], str | None],
+        key_of: Callable[[EngineDefinition | KnownEngine], str | None],
         demo: bool = False,
     ) -> None:
         self._store = store
@@ -70,7 +77,8 @@ class StoreReader:
         files = [file for file in everything.files if self._demo or not file.demo]
         everything = everything._replace(files=files)
         settings = self._settings(everything.settings)
-        keys = {each.id: self._key_of(each) for each in everything.definitions}
+        found = {each.id: self._key_of(each) for each in everything.known}
+        keys = found | {each.id: self._key_of(each) for each in everything.definitions}
         return Read(
             everything,
             settings,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from flm.errors import N_, InvalidValue, NotPermitted
+from flm.errors import N_, InvalidValue
 
 EngineId = NewType("EngineId", str)
 EngineKind = Literal[
@@ -25,6 +25,9 @@ NEEDS_KEY = "needs_key"
 """The reason of an engine that answers 401 or 403: it wants a key, or another one."""
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*\.?")
+_NUMBERS = re.compile(r"(0x[0-9a-f]+|[0-9]+)(\.(0x[0-9a-f]+|[0-9]+))*\.?")
+_PATH = re.compile(r"(/[!-~]*)?")
 
 
 class InstalledOnly(msgspec.Struct, frozen=True, tag="installed-only"):
@@ -180,39 +183,55 @@ def engine_id(text: str) -> EngineId:
     return EngineId(text)
 
 
-def local_address(url: str) -> Address:
-    """The address in `url`, which must be `http://` on this machine.
+def engine_address(url: str, ca_file: str = "") -> Address:
+    """The address in `url`: `http://` (or no scheme) or `https://`, an IP address or a name.
 
-    Other hosts and HTTPS are refused until FLM marks and verifies remote engines. A wildcard
-    (`0.0.0.0`, `::`) is where servers listen, not where clients connect, and becomes loopback.
+    A wildcard (`0.0.0.0`, `::`) is where servers listen, not where clients connect, and becomes
+    loopback. ``ca_file``: whose certificates are trusted in place of the system's, for HTTPS
+    only. Raises `InvalidValue` for what is no such URL, and for one with a password in it.
     """
     text = url if "://" in url else f"http://{url}"
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
+        raise _no_url(url) from error
+    host = (parts.hostname or "").lower()
+    if parts.username is not None or parts.password is not None:
         raise InvalidValue(
-            N_("{url!r} is no URL: {why}."),
-            remedy=N_("Give something like http://127.0.0.1:8080/v1."),
-            url=url,
-            why=str(error),
-        ) from error
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+            N_("An engine's URL holds no user name and no password."),
+            remedy=N_("Give the engine's key on stdin, with --api-key-stdin."),
+        )
+    known = parts.scheme in ("http", "https") and not parts.query and not parts.fragment
+    if not known or port == 0 or not _is_host(host) or not _PATH.fullmatch(parts.path):
+        raise _no_url(url)
+    tls = parts.scheme == "https"
+    if ca_file and not tls:
         raise InvalidValue(
-            N_("{url!r} is no engine's URL."),
-            remedy=N_("Give something like http://127.0.0.1:8080/v1."),
+            N_("{url!r} is not HTTPS: there is no certificate to verify."),
+            remedy=N_("Give an https:// URL, or leave the CA file out."),
             url=url,
         )
-    host = parts.hostname.lower()
-    if parts.scheme == "https" or not _is_local(host):
-        raise NotPermitted(
-            N_("{url!r} is not plain HTTP on this machine."),
-            remedy=N_("Engines on other hosts and over HTTPS come with a later version of FLM."),
-            url=url,
-        )
-    prefix = parts.path.rstrip("/").removesuffix("/v1")
+    prefix = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}.get(host, host)  # noqa: S104
-    return Address(host, port if port is not None else 80, prefix)
+    return Address(host, port or (443 if tls else 80), prefix, tls, ca_file)
+
+
+def _no_url(url: str) -> InvalidValue:
+    return InvalidValue(
+        N_("{url!r} is no engine's URL."),
+        remedy=N_("Give something like http://127.0.0.1:8080/v1 or https://box.example/v1."),
+        url=url,
+    )
+
+
+def _is_host(text: str) -> bool:
+    """Whether it is an IP address or can be a name; four numbers are an address or nothing."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return _HOST.fullmatch(text) is not None and not _NUMBERS.fullmatch(text)
+    return True
 
 
 def _is_local(host: str) -> bool:

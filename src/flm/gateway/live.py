@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flm.domain.instance import instance_of
 from flm.domain.keys import Digester
 from flm.domain.models import nearest, resolve
 from flm.errors import Refusal
@@ -50,6 +51,7 @@ class Live:
         self._targets: dict[str, LiveTarget] = {}
         self._leaving: list[LiveTarget] = []
         self._single: dict[str, LiveTarget] = {}
+        self.instance = instance_of(snapshot.keys.pepper)
         self.models: dict[str, ModelEntry] = {}
         self.homes: dict[str, tuple[str, ...]] = {}
         self.digest = Digester(snapshot.keys.pepper).digest

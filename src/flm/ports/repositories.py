@@ -67,11 +67,17 @@ class EngineRepository(Protocol):
         """Remember ids; a known id keeps its place and key. Does not bump the revision."""
         ...
 
-    def rename(self, old: EngineId, new: EngineId, moved: Mapping[str, str]) -> bool:
+    def rename(
+        self,
+        old: EngineId,
+        new: EngineId,
+        moved: Mapping[str, str],
+        sealed: bytes | None = None,
+    ) -> bool:
         """Give an engine another id; False when `old` is unknown.
 
-        ``moved``: the settings that go with it, old name → new name. Raises `Conflict` when
-        `new` is taken.
+        ``moved``: the settings that go with it, old name → new name; ``sealed``: its key, sealed
+        anew for its new id (the id is part of the seal). Raises `Conflict` when `new` is taken.
         """
         ...
 

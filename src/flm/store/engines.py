@@ -102,11 +102,17 @@ class SqlEngines:
             if rows:
                 insert_or_ignore(connection, known_engines, rows)
 
-    def rename(self, old: EngineId, new: EngineId, moved: Mapping[str, str]) -> bool:
+    def rename(
+        self,
+        old: EngineId,
+        new: EngineId,
+        moved: Mapping[str, str],
+        sealed: bytes | None = None,
+    ) -> bool:
         """Give an engine another id; False when `old` is unknown.
 
-        ``moved``: the settings that go with it, old name → new name. Raises `Conflict` when
-        `new` is taken.
+        ``moved``: the settings that go with it, old name → new name; ``sealed``: its key, sealed
+        anew for its new id. Raises `Conflict` when `new` is taken.
         """
         with self._database.write() as connection:
             for table in (engines, known_engines):
@@ -119,7 +125,7 @@ class SqlEngines:
             changed = 0
             for table in (engines, known_engines):
                 changed += connection.execute(
-                    update(table).where(table.c.id == old).values(id=new)
+                    update(table).where(table.c.id == old).values(id=new, sealed_key=sealed)
                 ).rowcount
             if not changed:
                 return False

@@ -7,6 +7,7 @@ from flm.gateway.endpoints.embeddings import embeddings
 from flm.gateway.endpoints.health import health
 from flm.gateway.endpoints.models import list_models, show_model
 from flm.gateway.endpoints.options import options
+from flm.gateway.endpoints.well_known import well_known
 from flm.gateway.routes import BODY_LIMIT, Route, RouteTable
 
 
@@ -15,6 +16,14 @@ def route_table() -> RouteTable:
     return RouteTable(
         [
             Route("/health", b"GET", b"/health", "public", health, journalled=False),
+            Route(
+                "/.well-known/flm",
+                b"GET",
+                b"/.well-known/flm",
+                "public",
+                well_known,
+                journalled=False,
+            ),
             Route("/v1/models", b"GET", b"/v1/models", "inference", list_models),
             Route("/v1/models/{id}", b"GET", b"/v1/models/", "inference", show_model, prefix=True),
             Route(
