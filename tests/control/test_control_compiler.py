@@ -129,6 +129,14 @@ def test_a_dead_engine_has_no_targets_and_its_models_are_unavailable() -> None:
     assert (routes.models["m"].state, routes.models["m"].targets) == ("unavailable", ())
 
 
+def test_a_model_that_no_request_loads_is_unavailable_until_somebody_does() -> None:
+    """text-generation-webui would answer with whatever it has loaded."""
+    idle, loaded = model("idle", by_hand=True, loaded=False), model("m", by_hand=True, loaded=True)
+    routes = compile_snapshot(sources(sightings=[seen("vllm", idle, loaded)]), NOW).routes
+    assert set(routes.targets) == {"vllm/m"}
+    assert (routes.models["idle"].state, routes.models["m"].state) == ("unavailable", "ready")
+
+
 def test_an_embedded_model_sleeps_until_it_is_loaded() -> None:
     """Asleep: a target without a host. Loaded: the child's address and key."""
     asleep = compile_snapshot(sources(embedded=[model("m", "embedded")]), NOW).routes

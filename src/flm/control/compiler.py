@@ -94,8 +94,9 @@ def _routes(sources: Sources) -> Routes:
     for sighting in sources.sightings:
         if sighting.engine.kind == "embedded":
             continue
-        up = serves(sighting.engine.state) and sighting.engine.address is not None
+        reached = serves(sighting.engine.state) and sighting.engine.address is not None
         for model in sighting.models:
+            up = reached and not (model.by_hand and not model.loaded)
             if up:
                 targets[model.target] = _target(sighting.engine, model, sources)
             homes.setdefault(model.name, []).append(("ready" if up else "unavailable", model))

@@ -26,7 +26,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
     ``engine_name`` is the engine's own id for it where that is another (a file's path): what
     requests to the engine must say. None: it is `name`. ``parameters``: how large it is, as its
-    maker writes it (`8B`). ``remote``: its prompts leave this machine.
+    maker writes it (`8B`). ``remote``: its prompts leave this machine. ``by_hand``: a request
+    does not load it (its engine would answer with another model, or not at all).
     """
 
     name: str
@@ -43,6 +44,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     engine_name: str | None = None
     parameters: str | None = None
     remote: bool = False
+    by_hand: bool = False
 
     @property
     def target(self) -> str:
