@@ -1,20 +1,37 @@
 """Plain HTTP questions to engines, by aiohttp (imported with the first question).
 
 No proxies from the environment, no redirects, no cookies, no compression, one connection for
-each question, and a cap on what is read: what answers may be anything.
+each question, and a cap on what is read: what answers may be anything. Certificates are always
+verified, against the system's authorities or those in the address's own file.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import ssl
 from typing import TYPE_CHECKING
 
 from flm.domain.engines import Address
+from flm.errors import N_
 from flm.ports.clock import Clock
 from flm.ports.engines import NO_ANSWER, Probe
 
 if TYPE_CHECKING:
     import aiohttp
+
+
+_REASONS = (
+    N_("connection refused"),
+    N_("its certificate is not trusted"),
+    N_("no TLS is spoken there"),
+    N_("its name is not known"),
+    N_("it cannot be reached"),
+    N_("closed the connection without an answer"),
+    N_("no whole HTTP answer"),
+    N_("its CA file cannot be read"),
+)
+REFUSED, UNTRUSTED, NO_TLS, NO_NAME, UNREACHABLE, CLOSED, NOT_WHOLE, NO_CA_FILE = _REASONS
 
 
 class HttpProber:
@@ -67,23 +84,32 @@ class HttpProber:
             headers["Authorization"] = f"Bearer {key}"
         started = self._clock.monotonic()
         try:
+            verified = await _verification(address)
+        except (OSError, ValueError):
+            return self._failed(started, NO_CA_FILE)
+        try:
             async with (
                 asyncio.timeout(seconds),
                 _session() as session,
                 session.request(
-                    method, address.url + path, data=body, headers=headers, allow_redirects=False
+                    method,
+                    address.url + path,
+                    data=body,
+                    headers=headers,
+                    allow_redirects=False,
+                    ssl=verified,
                 ) as answer,
             ):
                 content = await _read(answer, limit)
         except TimeoutError:
             return self._failed(started, NO_ANSWER)
-        except aiohttp.ClientConnectorError:
-            return self._failed(started, "connection refused")
+        except aiohttp.ClientConnectorError as error:
+            return self._failed(started, _unconnected(error))
         except aiohttp.ServerDisconnectedError:
-            return self._failed(started, "closed the connection without an answer")
+            return self._failed(started, CLOSED)
         except (aiohttp.ClientError, OSError, ValueError):
             # ValueError: a key that fits into no header, a port aiohttp does not take
-            return self._failed(started, "no whole HTTP answer")
+            return self._failed(started, NOT_WHOLE)
         fields = {name.lower(): value for name, value in answer.headers.items()}
         return Probe(
             status=answer.status, headers=fields, body=content, latency_ms=self._since(started)
@@ -94,6 +120,31 @@ class HttpProber:
 
     def _since(self, started: float) -> float:
         return (self._clock.monotonic() - started) * 1000
+
+
+async def _verification(address: Address) -> ssl.SSLContext | bool:
+    """How its certificate is checked; True: by the system's authorities.
+
+    The file is read at every look: a renewed authority needs no restart. In a thread, as it is a
+    file of anybody's choice. Raises `OSError` (`ssl.SSLError` too) and `ValueError` for a bad one.
+    """
+    if not address.tls or not address.ca_file:
+        return True
+    return await asyncio.to_thread(ssl.create_default_context, cafile=address.ca_file)
+
+
+def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return NO_NAME
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return UNTRUSTED
+    if isinstance(error, aiohttp.ClientSSLError):
+        return NO_TLS
+    # Linux says "refused" by number; where several addresses failed there is no number
+    silent = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
+    return UNREACHABLE if error.os_error.errno in silent else REFUSED
 
 
 def _session() -> aiohttp.ClientSession:
