@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import re
 import shutil
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from flm.domain.sizes import size_text
-from flm.engines.part import Origin, Part, beside, source_of
-from flm.engines.web import CHANGED, ENDED_EARLY, LineDropped, Web, refused, shown
+from flm.engines.part import Part, beside
+from flm.engines.resuming import match, missing
+from flm.engines.web import ENDED_EARLY, LineDropped, Web, shown
 from flm.errors import N_, Conflict, UserError
 from flm.ports.clock import Clock
 from flm.ports.downloads import LARGEST
@@ -34,7 +34,6 @@ _BLOCK = 1 << 20
 _TOLD_SECONDS = 0.1
 _LONGEST_PAUSE = 60.0
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
 
 Result = TypeVar("Result")
 
@@ -103,8 +102,8 @@ class Downloader:
                 finally:
                     part.close()
         except OSError as error:
-            missing = part.origin.total - part.size if part is not None else 0
-            raise self._disk_trouble(job, missing, error) from error
+            wanted = part.origin.total - part.size if part is not None else 0
+            raise self._disk_trouble(job, wanted, error) from error
 
     async def read(self, url: str, limit: int) -> bytes:
         """A small file; see `flm.ports.downloads.Downloads.read`."""
@@ -129,13 +128,13 @@ class Downloader:
 
         return await self._again(once, url)
 
-    def _disk_trouble(self, job: _Job, missing: int, error: OSError) -> UserError:
+    def _disk_trouble(self, job: _Job, wanted: int, error: OSError) -> UserError:
         """In a sentence what the disk says."""
         if error.errno in _FULL:
             free = 0
             with contextlib.suppress(OSError):
                 free = self._free(job.target.parent)
-            return _disk_full(job, missing, free)
+            return _disk_full(job, wanted, free)
         return UserError(
             N_("{path} cannot be written: {reason}."),
             remedy=N_("Check the folder and its permissions."),
@@ -223,14 +222,15 @@ class Downloader:
 
     async def _go_on(self, part: Part, job: _Job) -> None:
         """One connection: what it brings is in the part, however it ends."""
-        async with self._web.get(job.url, _range(part, job)) as answer:
-            if not await _in_thread(lambda: _match(part, job, answer)):
+        headers = missing(part, job.url, checked=job.sha256 is not None)
+        async with self._web.get(job.url, headers) as answer:
+            if not await _in_thread(lambda: match(part, job.url, answer)):
                 return
-            missing = part.origin.total - part.size
             if max(part.origin.total, part.size) > job.limit:
                 raise _too_large(job.url, job.limit)
-            if missing > (free := self._free(job.target.parent)):
-                raise _disk_full(job, missing, free)
+            wanted = part.origin.total - part.size
+            if wanted > (free := self._free(job.target.parent)):
+                raise _disk_full(job, wanted, free)
             await self._take(part, job, answer)
         total = part.origin.total
         if total and part.size > total:
@@ -274,63 +274,6 @@ class Downloader:
         return now
 
 
-def _range(part: Part, job: _Job) -> Mapping[str, str]:
-    """Ask for what is missing, where it can be known that it belongs to what has come."""
-    origin = part.origin
-    if not part.size:
-        return {}
-    if origin.source == source_of(job.url) and origin.validator:
-        return {"Range": f"bytes={part.size}-", "If-Range": origin.validator}
-    if job.sha256 is not None:
-        return {"Range": f"bytes={part.size}-"}
-    return {}
-
-
-def _match(part: Part, job: _Job, answer: aiohttp.ClientResponse) -> bool:
-    """Make the part fit what the answer brings; False when nothing is missing."""
-    start, total = _placed(answer)
-    if answer.status == 416:
-        if not part.size:
-            raise refused(job.url, 416)
-        if total == part.size:
-            return False
-        part.restart(Origin(source=source_of(job.url)))
-        raise LineDropped(UserError(CHANGED))
-    validator = _validator(answer)
-    known = part.origin
-    if answer.status == 206:
-        other = validator and known.validator and validator != known.validator
-        resized = known.total and total and known.total != total
-        if start != part.size or other or resized:
-            part.restart(Origin(source=source_of(job.url)))
-            raise LineDropped(UserError(CHANGED))
-        part.remember(
-            Origin(source=source_of(job.url), validator=validator or known.validator, total=total)
-        )
-        return True
-    part.restart(
-        Origin(source=source_of(job.url), validator=validator, total=answer.content_length or 0)
-    )
-    return True
-
-
-def _placed(answer: aiohttp.ClientResponse) -> tuple[int, int]:
-    """First byte and total of `Content-Range`; -1 and 0 where it says nothing."""
-    match = _RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
-    if match is None:
-        return -1, 0
-    start, _, total = match.groups()
-    return int(start) if start else -1, int(total) if total != "*" else 0
-
-
-def _validator(answer: aiohttp.ClientResponse) -> str:
-    """A strong ETag, else the date (RFC 9110, 13.1.5: If-Range takes no weak one)."""
-    etag = answer.headers.get("ETag", "")
-    if etag.startswith('"') and len(etag) < 1024:
-        return etag
-    return answer.headers.get("Last-Modified", "")[:64]
-
-
 def _seconds(in_vain: int, error: LineDropped) -> float:
     """How long to wait before the next try."""
     return min(_LONGEST_PAUSE, max(error.after, float(1 << (in_vain - 1))))
@@ -368,13 +311,13 @@ def _too_large(url: str, limit: int) -> UserError:
     )
 
 
-def _disk_full(job: _Job, missing: int, free: int) -> UserError:
+def _disk_full(job: _Job, wanted: int, free: int) -> UserError:
     return UserError(
-        N_("The disk is full: {name} needs {missing} more, and {free} are free in {folder}."),
+        N_("The disk is full: {name} needs {wanted} more, and {free} are free in {folder}."),
         remedy=N_("Make room and run it again; what has come is kept."),
         code="disk_full",
         name=job.name,
-        missing=size_text(missing) if missing > 0 else "?",
+        wanted=size_text(wanted) if wanted > 0 else "?",
         free=size_text(free),
         folder=job.target.parent,
     )
