@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from flm.domain.engines import Address, local_address
+from flm.domain.engines import Address, engine_address
 from flm.domain.models import GgufFile, Model
 from flm.engines.answers import answered
 from flm.engines.embedded.child import Orders
@@ -164,7 +164,7 @@ class _Report:
 
     def address(self) -> Address | None:
         try:
-            return local_address(self.path.read_text(encoding="ascii"))
+            return engine_address(self.path.read_text(encoding="ascii"))
         except FileNotFoundError:
             return None
 
