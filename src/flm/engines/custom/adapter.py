@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import msgspec
 
-from flm.domain.engines import Address, ApiError, Engine, EngineId, EngineKind
-from flm.engines.answers import LISTING, state_of
-from flm.engines.custom import detect, models
-from flm.ports.engines import Prober, Sighting
+from flm.domain.engines import (
+    STARTING,
+    Address,
+    ApiError,
+    Degraded,
+    Engine,
+    EngineId,
+    EngineKind,
+    EngineLoad,
+    EngineState,
+)
+from flm.domain.traits import EngineTraits
+from flm.engines.answers import LISTING, answered, state_of
+from flm.engines.custom import detect, models, products
+from flm.engines.custom.traits import TRAITS
+from flm.engines.wishes import capable
+from flm.ports.engines import Installation, ModelKeeper, Probe, Prober, Sighting, Starter, Wishes
+from flm.ports.machine import Machine
 from flm.wire.snapshot import EngineDialect
 
 
 class CustomAdapter:
-    """An engine known by its address only: vLLM, LM Studio, SGLang and many others."""
+    """An engine known by its address only: SGLang, KoboldCpp, LocalAI and many others."""
 
     kind: EngineKind = "custom"
     dialect: EngineDialect = "openai"
+    traits: EngineTraits = TRAITS
 
-    def candidates(self, environment: Mapping[str, str]) -> tuple[Address, ...]:
-        """None: such an engine is added, not found."""
-        return detect.candidates(environment)
-
-    async def recognise(self, prober: Prober, address: Address) -> bool:
-        """Whether a list of models is served there, or is locked."""
-        return await detect.recognise(prober, address)
-
-    def installed(self) -> str | None:
-        """None: there is no one program."""
+    @property
+    def starter(self) -> Starter | None:
+        """None: nobody knows its program."""
         return None
+
+    @property
+    def keeper(self) -> ModelKeeper | None:
+        """None: each product has its own way."""
+        return None
+
+    def places(self, machine: Machine) -> tuple[Address, ...]:
+        """None: such an engine is added, or known by its fingerprint."""
+        return detect.places(machine)
+
+    def installed(self, machine: Machine) -> Installation | None:
+        """None: there is no one program."""
+        return detect.installed(machine)
 
     async def describe(
         self,
@@ -35,18 +56,54 @@ class CustomAdapter:
         engine: EngineId,
         address: Address,
         key: str | None,
-        context: Mapping[str, int],
+        wishes: Wishes,
     ) -> Sighting:
-        """State and models, all from `/v1/models`. ``context`` does not count: there is none."""
-        listed = await prober.get(address, "/v1/models", key=key, limit=LISTING)
-        found = models.listed(listed.body) if listed.status == 200 else []
-        state = state_of(listed)
-        if listed.status == 404:
-            state = ApiError("no list of models at /v1/models")
-        if found is None:
-            # LM Studio answers 200 with an error to whatever it does not know
-            state = ApiError("its list of models cannot be read")
+        """State and models from `/v1/models`, and what the product tells besides. A context that
+        is set does not count: nobody could make the engine follow it.
+        """
+        listing = await prober.get(address, "/v1/models", key=key, limit=LISTING)
+        found = models.listed(listing.body) if listing.status == 200 else None
+        told = await products.ask(prober, address, key, found or [])
         return Sighting(
-            Engine(id=engine, kind=self.kind, state=state, address=address),
-            models.models(engine, found or []),
+            Engine(
+                id=engine,
+                kind=self.kind,
+                state=_state(listing, found),
+                address=address,
+                version=told.version,
+                product=told.product,
+            ),
+            capable(models.models(engine, found or [], told.of, cloud=wishes.cloud), wishes),
         )
+
+    async def load(self, prober: Prober, address: Address, key: str | None) -> EngineLoad | None:
+        """What KoboldCpp tells, which answers one request at a time; None for all others.
+
+        Another machine is not asked for what only a few products have.
+        """
+        if not address.is_loopback:
+            return None
+        told = answered(await prober.get(address, "/api/extra/perf", key=key), _Perf)
+        if told is None:
+            return None
+        return EngineLoad(running=0 if told.idle else 1, waiting=told.queue, slots=1)
+
+
+class _Perf(msgspec.Struct):
+    """KoboldCpp's `/api/extra/perf`. ``idle`` is 0 or 1."""
+
+    queue: int
+    idle: int
+
+
+def _state(listing: Probe, found: list[models.Entry] | None) -> EngineState:
+    if listing.status == 404:
+        return ApiError("no list of models at /v1/models")
+    if listing.status == 200 and found is None:
+        return ApiError("its list of models cannot be read")
+    state = state_of(listing)
+    if isinstance(state, Degraded) and any(
+        word in listing.body.lower() for word in (b"loading", b"starting", b"not ready")
+    ):
+        return Degraded(state.latency_ms, STARTING)
+    return state

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
-from flm.domain.engines import Address, EngineId, EngineKind
+from flm.domain.engines import Address, EngineId, EngineKind, EngineLoad
+from flm.domain.traits import EngineTraits
 from flm.engines.embedded import detect
+from flm.engines.embedded.traits import TRAITS
 from flm.engines.llamacpp.adapter import LlamaCppAdapter
-from flm.ports.engines import Prober, Sighting
+from flm.ports.engines import Installation, ModelKeeper, Prober, Sighting, Starter, Wishes
+from flm.ports.machine import Machine
 from flm.wire.snapshot import EngineDialect
 
 
@@ -18,17 +19,24 @@ class EmbeddedAdapter:
 
     kind: EngineKind = "embedded"
     dialect: EngineDialect = "openai"
+    traits: EngineTraits = TRAITS
 
-    def candidates(self, environment: Mapping[str, str]) -> tuple[Address, ...]:
+    @property
+    def starter(self) -> Starter | None:
+        """None: its children are started model by model, by `EmbeddedLauncher`."""
+        return None
+
+    @property
+    def keeper(self) -> ModelKeeper | None:
+        """None: its models are files, which FLM keeps itself."""
+        return None
+
+    def places(self, machine: Machine) -> tuple[Address, ...]:
         """None: FLM knows the addresses of its own children."""
-        return detect.candidates(environment)
+        return detect.places(machine)
 
-    async def recognise(self, prober: Prober, address: Address) -> bool:
-        """Never: it is not searched for."""
-        return await detect.recognise(prober, address)
-
-    def installed(self) -> str | None:
-        """The path of the wheel's module, else None."""
+    def installed(self, machine: Machine) -> Installation | None:
+        """The wheel's module, else None."""
         return detect.installed()
 
     async def describe(
@@ -37,10 +45,14 @@ class EmbeddedAdapter:
         engine: EngineId,
         address: Address,
         key: str | None,
-        context: Mapping[str, int],
+        wishes: Wishes,
     ) -> Sighting:
         """A running child's state and its one model, as llama.cpp tells them."""
-        child = await LlamaCppAdapter().describe(prober, engine, address, key, context)
+        child = await LlamaCppAdapter().describe(prober, engine, address, key, wishes)
         return msgspec.structs.replace(
             child, engine=msgspec.structs.replace(child.engine, kind=self.kind)
         )
+
+    async def load(self, prober: Prober, address: Address, key: str | None) -> EngineLoad | None:
+        """How busy a child is, as llama.cpp tells it."""
+        return await LlamaCppAdapter().load(prober, address, key)

@@ -1,1 +1,1 @@
-"""LM Studio."""
+"""LM Studio: OpenAI's API, and its own for models and loading."""

@@ -3,41 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import msgspec
-
-from flm.domain.engines import Address, ApiError, Engine, EngineId, EngineKind, EngineState
+from flm.domain.engines import (
+    Address,
+    ApiError,
+    Engine,
+    EngineId,
+    EngineKind,
+    EngineLoad,
+    EngineState,
+    Finding,
+)
+from flm.domain.traits import EngineTraits
 from flm.engines.answers import LISTING, answered, state_of
 from flm.engines.ollama import detect, models
-from flm.ports.engines import Probe, Prober, Sighting
+from flm.engines.ollama.keeper import OllamaKeeper
+from flm.engines.ollama.launch import OllamaStarter
+from flm.engines.ollama.shows import Shows
+from flm.engines.ollama.traits import TRAITS
+from flm.engines.wishes import capable
+from flm.errors import N_
+from flm.ports.engines import Installation, ModelKeeper, Probe, Prober, Sighting, Starter, Wishes
+from flm.ports.machine import Machine
 from flm.wire.snapshot import EngineDialect
-
-ASKED_AT_MOST = 64
-"""Old Ollamas tell capabilities only model by model; beyond so many they are guessed."""
-
-_AT_ONCE = 8
-_SECONDS = 2.0
 
 
 class OllamaAdapter:
-    """Ollama, spoken to in its own API."""
+    """Ollama, spoken to in its own API. Keeps nothing but what `/api/show` said of a digest."""
 
     kind: EngineKind = "ollama"
     dialect: EngineDialect = "ollama"
+    traits: EngineTraits = TRAITS
 
-    def candidates(self, environment: Mapping[str, str]) -> tuple[Address, ...]:
+    def __init__(self) -> None:
+        self._shows = Shows()
+        self._keeper = OllamaKeeper()
+
+    @property
+    def starter(self) -> Starter | None:
+        """`ollama serve`."""
+        return OllamaStarter()
+
+    @property
+    def keeper(self) -> ModelKeeper | None:
+        """What pulls, removes, loads and unloads its models."""
+        return self._keeper
+
+    def places(self, machine: Machine) -> tuple[Address, ...]:
         """`OLLAMA_HOST`, then port 11434 on both loopback addresses."""
-        return detect.candidates(environment)
+        return detect.places(machine)
 
-    async def recognise(self, prober: Prober, address: Address) -> bool:
-        """Whether a real Ollama listens there, and none of its emulators."""
-        return await detect.recognise(prober, address)
-
-    def installed(self) -> str | None:
-        """The path of the `ollama` program, else None."""
-        return detect.installed()
+    def installed(self, machine: Machine) -> Installation | None:
+        """The `ollama` program, with the service or the app that keeps it running."""
+        return detect.installed(machine)
 
     async def describe(
         self,
@@ -45,9 +64,9 @@ class OllamaAdapter:
         engine: EngineId,
         address: Address,
         key: str | None,
-        context: Mapping[str, int],
+        wishes: Wishes,
     ) -> Sighting:
-        """State, version and local models; cloud models are counted and left out."""
+        """State, version and models; those in the cloud only where the user wants them."""
         version, listed, running = await asyncio.gather(
             prober.get(address, "/api/version", key=key),
             prober.get(address, "/api/tags", key=key, limit=LISTING),
@@ -55,20 +74,29 @@ class OllamaAdapter:
         )
         told = answered(version, detect.Version)
         tags = models.tags(listed.body) if listed.status == 200 else None
-        local = [tag for tag in tags or () if not tag.is_cloud]
-        shown = await _shown(prober, address, key, local)
+        offered = [tag for tag in tags or () if wishes.cloud or not tag.is_cloud]
+        number = told.version if told is not None else None
+        shown = await self._shows.of(prober, address, key, number or "", offered)
         loaded = models.loaded_contexts(running.body) if running.status == 200 else {}
+        found = (
+            models.model(engine, tag, shown.get(tag.name), loaded, wishes.contexts)
+            for tag in offered
+        )
         return Sighting(
             Engine(
                 id=engine,
                 kind=self.kind,
                 state=_state(version, told, listed, tags),
                 address=address,
-                version=told.version if told is not None else None,
-                detail=_detail(len(tags or ()) - len(local)),
+                version=number,
+                findings=_findings(len(tags or ()) - len(offered)),
             ),
-            tuple(models.model(engine, tag, shown.get(tag.name), loaded, context) for tag in local),
+            capable(found, wishes),
         )
+
+    async def load(self, prober: Prober, address: Address, key: str | None) -> EngineLoad | None:
+        """None: it tells nobody how busy it is."""
+        return None
 
 
 def _state(
@@ -82,32 +110,15 @@ def _state(
     return state_of(version)
 
 
-def _detail(cloud: int) -> str:
+def _findings(cloud: int) -> tuple[Finding, ...]:
     if not cloud:
-        return ""
+        return ()
     return (
-        f"{cloud} cloud model{'s' if cloud > 1 else ''} left out: prompts would leave this machine"
+        Finding(
+            code="cloud_models_left_out",
+            message=N_("Cloud models left out, because prompts would leave this machine: {count}."),
+            remedy=N_("`flm config set engines.ollama.cloud true` offers them, marked as remote."),
+            values={"count": str(cloud)},
+            level="note",
+        ),
     )
-
-
-async def _shown(
-    prober: Prober, address: Address, key: str | None, tags: Sequence[models.Tag]
-) -> dict[str, models.Shown]:
-    """`/api/show` of the models whose capabilities are not in the list, a few at once; what is
-    not answered within two seconds is left to guessing."""
-    silent = [tag.name for tag in tags if tag.capabilities is None][:ASKED_AT_MOST]
-    gate = asyncio.Semaphore(_AT_ONCE)
-    found: dict[str, models.Shown] = {}
-
-    async def ask(name: str) -> None:
-        async with gate:
-            question = msgspec.json.encode({"model": name})
-            probe = await prober.post(address, "/api/show", question, key=key)
-        shown = answered(probe, models.Shown)
-        if shown is not None:
-            found[name] = shown
-
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_SECONDS):
-            await asyncio.gather(*(ask(name) for name in silent))
-    return found

@@ -1,35 +1,26 @@
-"""Where an Ollama listens on this machine, and what tells it from its many emulators."""
+"""Where an Ollama listens on this machine, and where its program lies."""
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
-import shutil
-import sys
-from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
 from flm.domain.engines import Address
-from flm.engines.answers import answered
-from flm.ports.engines import Probe, Prober
+from flm.ports.engines import Installation
+from flm.ports.machine import Machine
 
 PORT = 11434
 LOOPBACK = ("127.0.0.1", "::1")
 
-EMULATED_VERSIONS = frozenset({"0.7.0", "0.1.0", "1.0.0"})
-"""What KoboldCpp, Docker Model Runner and FastFlowLM answer to `/api/version`."""
+MAC_APP = "Ollama.app"
+WINDOWS_APP = "ollama app.exe"
+SERVICE = "ollama"
+BREW_SERVICE = "homebrew.mxcl.ollama"
 
-_PLACES: Mapping[str, tuple[str, ...]] = {
-    "darwin": ("/Applications/Ollama.app/Contents/Resources/ollama",),
-    "linux": ("/usr/local/bin/ollama", "/usr/bin/ollama"),
-    "win32": ("~/AppData/Local/Programs/Ollama/ollama.exe",),
-}
-
-_GREETING = b"Ollama is running"
-_SEMVER = re.compile(r"\d+\.\d+\.\d+\b")
+_LINUX_PROGRAMS = ("/usr/local/bin/ollama", "/usr/bin/ollama", "/snap/bin/ollama")
+_BREW = ("/opt/homebrew/", "/usr/local/Cellar/", "/usr/local/opt/")
 
 
 class Version(msgspec.Struct):
@@ -38,22 +29,11 @@ class Version(msgspec.Struct):
     version: str
 
 
-class _Running(msgspec.Struct):
-    models: list[msgspec.Raw]
-
-
-class _LocalAi(msgspec.Struct):
-    version: str
-
-
-class _FastFlowLm(msgspec.Struct):
-    npu_available: bool
-
-
-def candidates(environment: Mapping[str, str]) -> tuple[Address, ...]:
+def places(machine: Machine) -> tuple[Address, ...]:
     """The address in `OLLAMA_HOST`, as Ollama itself reads it, then the usual port."""
     usual = tuple(Address(host, PORT) for host in LOOPBACK)
-    return tuple(dict.fromkeys((*addresses_in(environment.get("OLLAMA_HOST", "")), *usual)))
+    told = addresses_in(machine.environment.get("OLLAMA_HOST", ""))
+    return tuple(dict.fromkeys((*told, *usual)))
 
 
 def addresses_in(variable: str) -> tuple[Address, ...]:
@@ -98,31 +78,48 @@ def _is_ip(text: str) -> bool:
     return True
 
 
-async def recognise(prober: Prober, address: Address) -> bool:
-    """Whether a real Ollama listens there. Five GETs at once."""
-    paths = ("/", "/api/version", "/api/ps", "/.well-known/localai.json", "/api/npu/status")
-    return is_ollama(*await asyncio.gather(*(prober.get(address, path) for path in paths)))
+def installed(machine: Machine) -> Installation | None:
+    """The `ollama` program: on PATH, or where its installers put it, and what keeps it running."""
+    if machine.platform == "darwin":
+        return _on_macos(machine)
+    if machine.platform == "win32":
+        return _on_windows(machine)
+    program = machine.which("ollama") or _first(
+        machine, *_LINUX_PROGRAMS, f"{machine.home}/.local/bin/ollama"
+    )
+    if program is None:
+        return None
+    return Installation(program=program, service=SERVICE if machine.has_service(SERVICE) else None)
 
 
-def is_ollama(root: Probe, version: Probe, running: Probe, localai: Probe, npu: Probe) -> bool:
-    """The bodies of `/`, `/api/version`, `/api/ps` and what only emulators serve."""
-    told = answered(version, Version)
-    return (
-        root.status == 200
-        and root.body.strip() == _GREETING
-        and told is not None
-        and _SEMVER.match(told.version) is not None
-        and told.version not in EMULATED_VERSIONS
-        and answered(running, _Running) is not None
-        and answered(localai, _LocalAi) is None
-        and answered(npu, _FastFlowLm) is None
+def _on_macos(machine: Machine) -> Installation | None:
+    """The app links its program to /usr/local/bin and starts it again; Homebrew's is no app's."""
+    apps = (f"/Applications/{MAC_APP}", f"{machine.home}/Applications/{MAC_APP}")
+    app = next((each for each in apps if machine.is_folder(each)), None)
+    inside = f"{app}/Contents/Resources/ollama"
+    program = machine.which("ollama") or _first(
+        machine, *((inside,) if app else ()), "/opt/homebrew/bin/ollama", "/usr/local/bin/ollama"
+    )
+    if program is None:
+        return None
+    brewed = program.startswith(_BREW)
+    return Installation(
+        program=program,
+        service=BREW_SERVICE if brewed and machine.has_service(BREW_SERVICE) else None,
+        managed_by=MAC_APP if app and not brewed else None,
     )
 
 
-def installed() -> str | None:
-    """The path of the `ollama` program: on PATH, or where its installers put it."""
-    found = shutil.which("ollama")
-    if found is not None:
-        return found
-    places = (Path(place).expanduser() for place in _PLACES.get(sys.platform, ()))
-    return next((str(place) for place in places if place.is_file()), None)
+def _on_windows(machine: Machine) -> Installation | None:
+    local = machine.environment.get("LOCALAPPDATA") or rf"{machine.home}\AppData\Local"
+    folder = rf"{local}\Programs\Ollama"
+    program = machine.which("ollama") or _first(machine, rf"{folder}\ollama.exe")
+    if program is None:
+        return None
+    beside = program.rpartition("\\")[0] or folder
+    app = _first(machine, rf"{beside}\{WINDOWS_APP}")
+    return Installation(program=program, managed_by=WINDOWS_APP if app else None)
+
+
+def _first(machine: Machine, *paths: str) -> str | None:
+    return next((path for path in paths if machine.is_file(path)), None)

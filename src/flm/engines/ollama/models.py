@@ -9,6 +9,7 @@ import msgspec
 from flm.domain.engines import EngineId
 from flm.domain.models import Capability, Model
 from flm.engines.answers import decoded, entries, seconds_since_epoch
+from flm.engines.wishes import wished
 
 _CAPABILITIES: dict[str, Capability] = {
     "completion": "chat",
@@ -17,12 +18,14 @@ _CAPABILITIES: dict[str, Capability] = {
     "audio": "audio",
     "tools": "tools",
     "thinking": "reasoning",
+    "image": "images",
 }
 
 
 class _Details(msgspec.Struct):
     family: str = ""
     families: list[str] | None = None
+    parameter_size: str = ""
     quantization_level: str = ""
     context_length: int | None = None
 
@@ -33,6 +36,7 @@ class Tag(msgspec.Struct):
     name: str
     modified_at: str = ""
     size: int | None = None
+    digest: str = ""
     details: _Details = msgspec.field(default_factory=_Details)
     capabilities: list[str] | None = None
     remote_host: str = ""
@@ -40,7 +44,7 @@ class Tag(msgspec.Struct):
 
     @property
     def is_cloud(self) -> bool:
-        """Whether its prompts leave this machine: such a model is neither listed nor served."""
+        """Whether its prompts leave this machine."""
         return bool(self.remote_host or self.remote_model) or self.name.endswith(
             (":cloud", "-cloud")
         )
@@ -93,30 +97,31 @@ def model(
     context: Mapping[str, int],
 ) -> Model:
     """One model. Its effective context is the one set for it, else for the engine, else the one
-    it is loaded with; the trained one says nothing about what Ollama will give it."""
+    it is loaded with; the trained one says nothing about what Ollama will give it. In the cloud
+    it is the trained one."""
     trained = tag.details.context_length
     if trained is None and shown is not None:
         trained = shown.number(".context_length")
+    given = set_context(tag.name, context) or loaded.get(tag.name)
     return Model(
         name=tag.name,
         engine=engine,
         capabilities=capabilities(tag, shown),
-        context_length=set_context(tag.name, context) or loaded.get(tag.name) or None,
+        context_length=given or (trained if tag.is_cloud else None),
         trained_context=trained,
         size_bytes=tag.size,
         quantization=tag.details.quantization_level or None,
         family=tag.details.family or None,
+        parameters=tag.details.parameter_size or None,
         loaded=tag.name in loaded,
         created=seconds_since_epoch(tag.modified_at),
+        remote=tag.is_cloud,
     )
 
 
 def set_context(name: str, context: Mapping[str, int]) -> int | None:
     """The context the user set for that model (`x` and `x:latest` are one), else the engine's."""
-    for known in (name, name.removesuffix(":latest"), ""):
-        if known in context:
-            return context[known]
-    return None
+    return wished(context, name, name.removesuffix(":latest"))
 
 
 def capabilities(tag: Tag, shown: Shown | None) -> tuple[Capability, ...]:
