@@ -37,6 +37,7 @@ class Order:
     """Journal and connection at once: notes what is done, in order."""
 
     blocked = False
+    framed = None
     phase = BUSY
     closing = False
 
@@ -71,6 +72,7 @@ class Order:
 class Fed:
     """An engine whose answer the test feeds to the relay."""
 
+    express = None
     over = True
 
     def __init__(self, *pieces: bytes, error: EngineGone | None = None) -> None:

@@ -106,9 +106,12 @@ class EngineConnection(asyncio.Protocol):
         if self._ended:
             self._finish()
         elif self._headed:
-            # Between two chunks? Of the next one the parser says nothing before its line ends.
-            between = self._chunk_over and data.endswith(b"\n")
-            self._express = answer.express if between else None
+            express = answer.express
+            # Between two chunks? Of the next one's line the parser says nothing: it would stand
+            # behind this line end, and none ends so.
+            if express is not None and not (self._chunk_over and data.endswith(b"\n\r\n")):
+                express = None
+            self._express = express
         elif self._head_bytes > MAX_HEAD:
             self.fail("the engine's answer has no end of its head")
 
@@ -183,6 +186,7 @@ class EngineConnection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
+        self._chunk_over = False
         answer = self._answer
         if self._ended or answer is None:
             return
@@ -190,10 +194,6 @@ class EngineConnection(asyncio.Protocol):
             answer.sink(data)
         else:
             answer.early.append(data)
-
-    def on_chunk_header(self) -> None:
-        """A chunk begins: its size is read."""
-        self._chunk_over = False
 
     def on_chunk_complete(self) -> None:
         """A chunk has ended, the line end behind it included."""
