@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+MARK = "FLM_ENGINE_LAUNCH"
+"""The variable that marks all processes of one launch of an engine."""
+
 
 class Lock(Protocol):
     """A file lock held until it is released or the process ends, however it ends."""
@@ -40,6 +43,48 @@ class Child(Protocol):
 
     def kill(self) -> None:
         """End it (and its process group) at once; nothing happens when it is gone."""
+        ...
+
+    def release(self) -> None:
+        """Close the pipe to its stdin, which asks a guard to end what it started, and leave."""
+        ...
+
+
+class Tree(Protocol):
+    """What a guard starts, and everything that comes of it. Blocking, for one thread.
+
+    Made for the life of a process that has its orders and waits on its stdin: the end of stdin
+    tells it to stop. What is started writes into a log file of bounded length.
+    """
+
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], directory: str | None
+    ) -> int:
+        """Start a program in a session of its own, with that environment; its pid.
+
+        It minds the signals that this process ignores. Raises `OSError`.
+        """
+        ...
+
+    def wait(self, pid: int, seconds: float | None, *, through_stop: bool = False) -> int | None:
+        """Its exit code, negative for a signal. None when it runs on after `seconds`, or when
+        stdin has ended, which those who wait ``through_stop`` do not mind."""
+        ...
+
+    def until_stopped(self) -> None:
+        """Wait for the end of stdin."""
+        ...
+
+    def ask(self, pid: int, *, firmly: bool = False) -> None:
+        """Ask a program and its group to leave: as Ctrl-C does, or as a service manager does."""
+        ...
+
+    def end(self, seconds: float) -> None:
+        """Kill everything that is left of it, wherever it went; returns when nothing is."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Write a line into the log."""
         ...
 
 
@@ -73,6 +118,17 @@ class Processes(Protocol):
 
     def detach(self, arguments: Sequence[str], output: Path) -> int:
         """Start a process that outlives this one and its terminal; its pid."""
+        ...
+
+    def tree(self, log: Path, marker: str) -> Tree:
+        """What this process, a guard, answers for. ``marker``: see `end_marked`."""
+        ...
+
+    def end_marked(self, marker: str) -> int:
+        """Kill this user's processes that have the variable `MARK` of that value; how many.
+
+        It is what a guard's programs are known by when the guard itself was killed.
+        """
         ...
 
     def has_ended(self, pid: int) -> bool:

@@ -52,6 +52,12 @@ class PosixChild:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
+    def release(self) -> None:
+        """Close the pipe to its stdin."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
     def _look(self) -> None:
         # Without a pidfd (macOS) the loop looks: a waiting thread would compete for the GIL.
         if self._process.poll() is None:
@@ -66,9 +72,7 @@ class PosixChild:
             self._pidfd = None
         self.kill()
         self._process.wait()
-        if self._process.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._process.stdin.close()
+        self.release()
         self._ended.set()
 
 

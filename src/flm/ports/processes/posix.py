@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flm.ports.processes import children, locks
+from flm.ports.processes import children, locks, trees
 
 assert sys.platform != "win32"
 
@@ -60,6 +60,16 @@ class PosixProcesses:
     def detach(self, arguments: Sequence[str], output: Path) -> int:
         """Start a process that outlives this one and its terminal; its pid."""
         return children.detach(arguments, output)
+
+    def tree(self, log: Path, marker: str) -> trees.PosixTree:
+        """What this process, a guard, answers for."""
+        return trees.PosixTree(log, marker)
+
+    def end_marked(self, marker: str) -> int:
+        """Kill this user's processes that have the mark; how many."""
+        from flm.ports.processes import kin
+
+        return kin.end(kin.marked(marker))
 
     def has_ended(self, pid: int) -> bool:
         """Whether a process is gone; one that this process detached is reaped by the look."""

@@ -23,6 +23,8 @@ assert sys.platform == "win32"
 
 import msvcrt  # noqa: E402 - exists on Windows only
 
+from flm.ports.processes.windows_trees import WindowsTree  # noqa: E402
+
 _LOCK_AT = 1 << 30
 """The byte that is locked: far behind the content, which stays readable."""
 
@@ -100,6 +102,12 @@ class WindowsChild:
         with contextlib.suppress(OSError):
             self._process.kill()
 
+    def release(self) -> None:
+        """Close the pipe to its stdin."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
 
 class WindowsProcesses:
     """One of `flm.ports.processes.Processes`."""
@@ -160,28 +168,31 @@ class WindowsProcesses:
                 os.set_handle_inheritable(handle, False)
             if out is not None:
                 out.close()
-        self._put_into_job(process)
+        try:
+            # a handle that is private, and no other way to it
+            self._put_into_job(int(getattr(process, "_handle")))  # noqa: B009
+        except OSError:
+            process.kill()
+            raise
         if stdin and process.stdin is not None:
             with contextlib.suppress(OSError):
                 process.stdin.write(stdin)
         return WindowsChild(process)
 
-    def _put_into_job(self, process: subprocess.Popen[bytes]) -> None:
+    def _put_into_job(self, handle: int, *, breakaway: bool = True) -> None:
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         kernel.CreateJobObjectW.restype = wintypes.HANDLE
         if self._job is None:
             self._job = int(kernel.CreateJobObjectW(None, None) or 0)
             limits = _ExtendedLimits()
-            limits.basic.flags = _KILL_ON_JOB_CLOSE | _BREAKAWAY_OK
+            limits.basic.flags = _KILL_ON_JOB_CLOSE | (_BREAKAWAY_OK if breakaway else 0)
             kernel.SetInformationJobObject(
                 wintypes.HANDLE(self._job),
                 _JOB_LIMITS,
                 ctypes.byref(limits),
                 ctypes.sizeof(limits),
             )
-        handle = int(getattr(process, "_handle"))  # noqa: B009 - private, and no other way to it
         if not kernel.AssignProcessToJobObject(wintypes.HANDLE(self._job), wintypes.HANDLE(handle)):
-            process.kill()
             raise ctypes.WinError(ctypes.get_last_error())
 
     def detach(self, arguments: Sequence[str], output: Path) -> int:
@@ -196,6 +207,17 @@ class WindowsProcesses:
             )
         process.returncode = 0  # nobody waits for it: that it runs on is meant
         return process.pid
+
+    def tree(self, log: Path, marker: str) -> WindowsTree:
+        """What this process, a guard, answers for: a job that ends with it."""
+        self._put_into_job(int(_current_process()), breakaway=False)
+        return WindowsTree(log, marker)
+
+    def end_marked(self, marker: str) -> int:
+        """Kill this user's processes that have the mark; how many."""
+        from flm.ports.processes import kin
+
+        return kin.end(kin.marked(marker))
 
     def has_ended(self, pid: int) -> bool:
         """Whether a process is gone."""
@@ -283,3 +305,9 @@ class WindowsProcesses:
         from flm.ports.processes import holders
 
         return holders.holder_of_port(host, port)
+
+
+def _current_process() -> int:
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel.GetCurrentProcess.restype = wintypes.HANDLE
+    return int(kernel.GetCurrentProcess() or -1)
