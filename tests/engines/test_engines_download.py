@@ -272,8 +272,8 @@ async def test_a_dead_line_is_given_up_after_five_tries_and_keeps_what_came(
     assert not target.exists()
     assert (target.parent / "file.bin.part").read_bytes() == CONTENT[:700]
 
-    web.cuts.clear()
-    await downloader.download(web.url("/file.bin"), target, sha256=sum_of(CONTENT), progress=nobody)
+    web.statuses = []
+    await watching.download(web.url("/file.bin"), target, sha256=sum_of(CONTENT), progress=nobody)
     assert target.read_bytes() == CONTENT
     assert web.ranges_asked()[-1] == "bytes=700-"
 
