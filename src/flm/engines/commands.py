@@ -6,6 +6,7 @@ hear why it was not made. No proxies, no redirects, one connection for each requ
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -151,7 +152,7 @@ async def _asked(
         async with (
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    force_close=True, use_dns_cache=False, ssl=_verification(address)
+                    force_close=True, use_dns_cache=False, ssl=await _verification(address)
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
@@ -174,11 +175,11 @@ async def _asked(
         _unreachable(N_("The connection to the engine at {url} broke."), address)
 
 
-def _verification(address: Address) -> ssl.SSLContext | bool:
+async def _verification(address: Address) -> ssl.SSLContext | bool:
     """How its certificate is checked: by the system's authorities, or those in its own file."""
     if not address.tls or not address.ca_file:
         return True
-    return ssl.create_default_context(cafile=address.ca_file)
+    return await asyncio.to_thread(ssl.create_default_context, cafile=address.ca_file)
 
 
 def _unreachable(template: str, address: Address) -> NoReturn:

@@ -76,7 +76,9 @@ class LmStudioAdapter:
         probe = await prober.get(address, "/api/v1/models", key=key, limit=LISTING)
         found = models.listed(probe.body) if probe.status == 200 else None
         slots = sum(
-            each.config.parallel or 0 for entry in found or () for each in entry.loaded_instances
+            int(each.config.parallel or 0)
+            for entry in found or ()
+            for each in entry.loaded_instances
         )
         return EngineLoad(slots=slots) if slots else None
 

@@ -21,8 +21,8 @@ class _Quantization(msgspec.Struct):
 
 
 class _Loading(msgspec.Struct):
-    context_length: int | None = None
-    parallel: int | None = None
+    context_length: float | None = None
+    parallel: float | None = None
 
 
 class Instance(msgspec.Struct):
@@ -33,22 +33,24 @@ class Instance(msgspec.Struct):
 
 
 class _Abilities(msgspec.Struct):
+    """``reasoning`` is an object with its levels where the model thinks."""
+
     vision: bool = False
     trained_for_tool_use: bool = False
-    reasoning: msgspec.Raw | None = None
+    reasoning: object = None
 
 
 class Entry(msgspec.Struct):
-    """One model of `/api/v1/models` (0.4.0 and later)."""
+    """One model of `/api/v1/models` (0.4.0 and later). Its numbers are JavaScript's."""
 
     key: str
     type: str = "llm"
     architecture: str | None = None
     quantization: _Quantization | None = None
-    size_bytes: int | None = None
+    size_bytes: float | None = None
     params_string: str | None = None
     loaded_instances: list[Instance] = []
-    max_context_length: int | None = None
+    max_context_length: float | None = None
     capabilities: _Abilities | None = None
 
 
@@ -81,11 +83,11 @@ def _native(engine: EngineId, entry: Entry) -> Model:
             entry.type == "embedding",
             vision=told.vision,
             tools=told.trained_for_tool_use,
-            reasoning=told.reasoning is not None and bytes(told.reasoning) not in _NO,
+            reasoning=bool(told.reasoning),
         ),
-        context_length=min((each for each in contexts if each), default=None),
-        trained_context=entry.max_context_length,
-        size_bytes=entry.size_bytes,
+        context_length=_whole(min((each for each in contexts if each), default=None)),
+        trained_context=_whole(entry.max_context_length),
+        size_bytes=_whole(entry.size_bytes),
         quantization=(entry.quantization.name or None) if entry.quantization else None,
         family=entry.architecture or None,
         loaded=bool(entry.loaded_instances),
@@ -93,7 +95,8 @@ def _native(engine: EngineId, entry: Entry) -> Model:
     )
 
 
-_NO = (b"null", b"false", b"{}")
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
 
 
 class _OldEntry(msgspec.Struct):
@@ -104,8 +107,8 @@ class _OldEntry(msgspec.Struct):
     arch: str | None = None
     quantization: str | None = None
     state: str = ""
-    max_context_length: int | None = None
-    loaded_context_length: int | None = None
+    max_context_length: float | None = None
+    loaded_context_length: float | None = None
     capabilities: list[str] = []
 
 
@@ -127,8 +130,8 @@ def old(engine: EngineId, body: bytes) -> tuple[Model, ...] | None:
                 vision=entry.type == "vlm",
                 tools="tool_use" in entry.capabilities,
             ),
-            context_length=entry.loaded_context_length,
-            trained_context=entry.max_context_length,
+            context_length=_whole(entry.loaded_context_length),
+            trained_context=_whole(entry.max_context_length),
             quantization=entry.quantization or None,
             family=entry.arch or None,
             loaded=entry.state == "loaded",
