@@ -72,7 +72,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """What listens at an address, told by its answers.
 
     ``product``: its true name (`KoboldCpp`, `vLLM`); ``locked``: it wants a key; ``loading``: it
-    is there and will serve soon.
+    is there and will serve soon; ``instance``: whose it is, where another FLM (or our own)
+    answers, which is no engine unless the user says so; ``children``: the ports of engines that
+    it says it started itself.
     """
 
     kind: EngineKind
@@ -80,6 +82,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     version: str | None = None
     locked: bool = False
     loading: bool = False
+    instance: str = ""
+    children: tuple[int, ...] = ()
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
