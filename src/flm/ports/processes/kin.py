@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from flm.ports.processes import MARK
 
+_ROUNDS = 50
+
 
 def below(pid: int) -> set[int]:
     """The pids of everything that descends from `pid` and whose parents live."""
@@ -32,6 +34,17 @@ def marked(marker: str) -> set[int]:
         except (psutil.Error, OSError):  # another user's, or gone meanwhile
             continue
     return found
+
+
+def end_marked(marker: str) -> int:
+    """Kill all that have the mark, those they start meanwhile too; how many there were."""
+    ended = 0
+    for _ in range(_ROUNDS):
+        left = end(marked(marker))
+        ended += left
+        if not left:
+            break
+    return ended
 
 
 def end(pids: Iterable[int]) -> int:

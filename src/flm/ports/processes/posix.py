@@ -69,7 +69,7 @@ class PosixProcesses:
         """Kill this user's processes that have the mark; how many."""
         from flm.ports.processes import kin
 
-        return kin.end(kin.marked(marker))
+        return kin.end_marked(marker)
 
     def has_ended(self, pid: int) -> bool:
         """Whether a process is gone; one that this process detached is reaped by the look."""

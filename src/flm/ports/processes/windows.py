@@ -217,7 +217,7 @@ class WindowsProcesses:
         """Kill this user's processes that have the mark; how many."""
         from flm.ports.processes import kin
 
-        return kin.end(kin.marked(marker))
+        return kin.end_marked(marker)
 
     def has_ended(self, pid: int) -> bool:
         """Whether a process is gone."""
