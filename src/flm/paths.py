@@ -68,6 +68,11 @@ class DataPaths:
         return self.root / "engine-logs"
 
     @property
+    def programs(self) -> Path:
+        """Engines that FLM installed, a folder for each kind."""
+        return self.root / "engines"
+
+    @property
     def pepper(self) -> Path:
         """The 32 bytes under which keys are hashed."""
         return self.root / "pepper"
