@@ -9,12 +9,9 @@ from urllib.parse import urlsplit
 from flm.domain.instance import WELL_KNOWN
 from flm.engines import fingerprint_shapes as shapes
 from flm.engines.answers import answered, decoded
-from flm.ports.engines import Identity, Probe
+from flm.ports.engines import GENERIC, Identity, Probe
 
 GREETING = "/lmstudio-greeting"
-GENERIC = "OpenAI-compatible"
-"""The product's name where nothing better is known."""
-
 _LOCKED = (401, 403)
 _SEMVER = re.compile(r"\d+\.\d+\.\d+\b")
 

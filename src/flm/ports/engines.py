@@ -15,6 +15,9 @@ from flm.domain.models import Capability, GgufFile, Model
 from flm.domain.traits import EngineTraits
 from flm.ports.machine import Machine
 
+GENERIC = "OpenAI-compatible"
+"""The product of an engine that nothing better is known of."""
+
 NO_ANSWER = "no answer in time"
 """The ``error`` of a probe that met silence, which a busy engine keeps as well as a dead one."""
 

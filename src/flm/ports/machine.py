@@ -16,12 +16,15 @@ Platform = Literal["linux", "darwin", "win32"]
 class Listener(msgspec.Struct, frozen=True, kw_only=True):
     """A listening TCP socket. ``host`` `0.0.0.0` or `::`: on every address.
 
-    ``chain``: pid and name of its process and of those above it, () where that cannot be known.
+    ``chain``: pid and name of its process and of those above it, () where that cannot be known; a
+    Python program goes by its module's or script's name. ``mark`` is another one as soon as
+    another socket is in its place; '' where that cannot be known.
     """
 
     host: str
     port: int
     chain: tuple[tuple[int, str], ...] = ()
+    mark: str = ""
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +47,7 @@ class Machine(Protocol):
     def own_pid(self) -> int: ...
 
     def which(self, name: str) -> str | None:
-        """The path of a program on PATH, never run. FLM's own folder of programs does not count."""
+        """The path of a program on PATH, never run. FLM's own programs do not count."""
         ...
 
     def is_file(self, path: str) -> bool: ...
