@@ -1,9 +1,8 @@
-"""The Ollama adapter against what a real Ollama answered, and against its emulators."""
+"""The Ollama adapter against what a real Ollama answered."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 
 import msgspec
 import pytest
@@ -15,11 +14,14 @@ from flm.engines.ollama.detect import addresses_in
 from flm.engines.ollama.models import capabilities, tags
 from flm.engines.prober import HttpProber
 from flm.ports.clock import SystemClock
-from flm.ports.engines import Sighting
+from flm.ports.engines import Installation, Sighting, Wishes
 from support import engines
+from support.fakes.ollama import OllamaFake
+from support.machines import MadeUp
 from support.replay import Answer, ReplayServer, Reply, response
 
 OLLAMA = EngineId("ollama")
+NO_WISHES = Wishes()
 
 
 @pytest.fixture
@@ -31,11 +33,11 @@ def prober() -> HttpProber:
 async def describe(
     prober: HttpProber,
     routes: dict[tuple[str, str], Reply],
-    context: Mapping[str, int] | None = None,
+    wishes: Wishes = NO_WISHES,
 ) -> Sighting:
     """What the adapter makes of a server with those answers."""
     with ReplayServer(routes) as server:
-        return await OllamaAdapter().describe(prober, OLLAMA, server.address, None, context or {})
+        return await OllamaAdapter().describe(prober, OLLAMA, server.address, None, wishes)
 
 
 def by_name(sighting: Sighting) -> dict[str, Model]:
@@ -79,53 +81,14 @@ def test_ollama_host_is_read_as_ollama_reads_it(
 
 def test_the_variable_comes_before_the_usual_port_and_nothing_comes_twice() -> None:
     """Both loopback addresses are tried, each once."""
-    candidates = OllamaAdapter().candidates({"OLLAMA_HOST": "[::1]:11434"})
-    assert candidates == (Address("::1", 11434), Address("127.0.0.1", 11434))
-
-
-async def test_a_real_ollama_is_recognised(prober: HttpProber) -> None:
-    """By its greeting, its version and its list of loaded models."""
-    with ReplayServer(engines.ollama()) as server:
-        assert await OllamaAdapter().recognise(prober, server.address)
-    assert {seen.method for seen in server.seen} == {"GET"}
-
-
-@pytest.mark.parametrize(
-    "routes",
-    [
-        engines.lm_studio(),
-        engines.koboldcpp(),
-        engines.llamacpp(),
-        engines.vllm(),
-        engines.greeter("0.7.0"),
-        engines.greeter("0.1.0"),
-        engines.greeter("1.0.0", **{"/api/npu/status": '{"npu_available":true}'}),
-        engines.greeter("0.9.0", **{"/api/npu/status": '{"npu_available":true}'}),
-        engines.greeter("0.9.0", **{"/.well-known/localai.json": '{"version":"v3"}'}),
-        engines.greeter("latest"),
-        engines.ollama(root=response("Docker Model Runner is running", content_type="text/plain")),
-        engines.ollama(version=response('{"detail":"Not Found"}', "404 Not Found")),
-        engines.ollama(ps=response("<html>")),
-        engines.ollama(ps=response("[" * 100_000)),
-    ],
-    ids=[
-        "LM Studio", "KoboldCpp", "llama.cpp", "vLLM", "KoboldCpp's version", "DMR's version",
-        "FastFlowLM", "a newer FastFlowLM", "LocalAI", "no version", "DMR's greeting", "SGLang",
-        "a proxy's page", "deep JSON",
-    ],
-)  # fmt: skip
-async def test_an_emulator_is_not_taken_for_ollama(
-    prober: HttpProber, routes: dict[tuple[str, str], Reply]
-) -> None:
-    """What answers some of Ollama's paths is judged by all of them."""
-    with ReplayServer(routes) as server:
-        assert not await OllamaAdapter().recognise(prober, server.address)
+    places = OllamaAdapter().places(MadeUp(environment={"OLLAMA_HOST": "[::1]:11434"}))
+    assert places == (Address("::1", 11434), Address("127.0.0.1", 11434))
 
 
 async def test_state_version_and_address_are_told(prober: HttpProber) -> None:
     """A running Ollama is healthy."""
     with ReplayServer(engines.ollama()) as server:
-        sighting = await OllamaAdapter().describe(prober, OLLAMA, server.address, None, {})
+        sighting = await OllamaAdapter().describe(prober, OLLAMA, server.address, None, NO_WISHES)
     assert isinstance(sighting.engine.state, Healthy)
     assert sighting.engine.version == "0.33.0-rc2"
     assert sighting.engine.address == server.address
@@ -135,7 +98,7 @@ async def test_state_version_and_address_are_told(prober: HttpProber) -> None:
 async def test_models_can_do_what_their_tags_tell(prober: HttpProber) -> None:
     """Ollama's words become FLM's; nothing is asked twice."""
     with ReplayServer(engines.ollama()) as server:
-        sighting = await OllamaAdapter().describe(prober, OLLAMA, server.address, None, {})
+        sighting = await OllamaAdapter().describe(prober, OLLAMA, server.address, None, NO_WISHES)
     assert {name: model.capabilities for name, model in by_name(sighting).items()} == {
         "scripted-think:latest": ("chat", "reasoning"),
         "tiny-embed:latest": ("embeddings",),
@@ -156,8 +119,8 @@ async def test_a_loaded_model_shows_the_context_it_was_loaded_with(prober: HttpP
 
 async def test_the_context_that_was_set_is_the_effective_one(prober: HttpProber) -> None:
     """For the model (with or without :latest) before the engine before what is loaded."""
-    context = {"": 512, "tiny": 1024, "tiny-embed:latest": 256}
-    models = by_name(await describe(prober, engines.ollama(), context))
+    wishes = Wishes(contexts={"": 512, "tiny": 1024, "tiny-embed:latest": 256})
+    models = by_name(await describe(prober, engines.ollama(), wishes))
     assert {name: model.context_length for name, model in models.items()} == {
         "scripted-think:latest": 512,
         "tiny-embed:latest": 256,
@@ -170,6 +133,7 @@ async def test_size_family_quantization_and_age_are_told(prober: HttpProber) -> 
     """What `/api/tags` says of a model's file."""
     tiny = by_name(await describe(prober, engines.ollama()))["tiny:latest"]
     assert (tiny.size_bytes, tiny.family, tiny.quantization) == (519928, "llama", "F32")
+    assert tiny.parameters == "128K"
     assert tiny.created == 1795261263  # 2026-11-21T11:41:03Z
     assert tiny.target == "ollama/tiny:latest"
 
@@ -189,20 +153,22 @@ async def test_size_family_quantization_and_age_are_told(prober: HttpProber) -> 
 async def test_cloud_models_are_left_out_and_counted(
     prober: HttpProber, model: dict[str, str]
 ) -> None:
-    """Prompts to them would leave the machine; the engine's detail says that there are some."""
+    """Prompts to them would leave the machine; a finding says that there are some."""
     listed = {
         "models": [model | {"capabilities": ["completion"]}, {"name": "near", "capabilities": []}]
     }
     sighting = await describe(prober, engines.ollama(tags=response(msgspec.json.encode(listed))))
     assert [each.name for each in sighting.models] == ["near"]
-    assert sighting.engine.detail == "1 cloud model left out: prompts would leave this machine"
+    (finding,) = sighting.engine.findings
+    assert (finding.code, finding.level) == ("cloud_models_left_out", "note")
+    assert finding.values == {"count": "1"}
 
 
 async def test_an_old_ollama_is_asked_model_by_model(prober: HttpProber) -> None:
     """Without capabilities in the list, `/api/show` tells them."""
     old = response('{"models":[{"name":"tiny:latest","details":{"family":"llama"}}]}')
     with ReplayServer(engines.ollama(tags=old)) as server:
-        sighting = await OllamaAdapter().describe(prober, OLLAMA, server.address, None, {})
+        sighting = await OllamaAdapter().describe(prober, OLLAMA, server.address, None, NO_WISHES)
     (tiny,) = sighting.models
     assert tiny.capabilities == ("tools", "chat")
     assert tiny.trained_context == 2048
@@ -223,11 +189,10 @@ async def test_a_show_that_never_answers_costs_only_the_capabilities(prober: Htt
 
 
 def test_unknown_capabilities_are_no_fault() -> None:
-    """What FLM has no word for (insert, image) is left out."""
-    (tag,) = (
-        tags(b'{"models":[{"name":"x","capabilities":["insert","completion","vision"]}]}') or []
-    )
-    assert capabilities(tag, None) == ("chat", "vision")
+    """What FLM has no word for (insert) is left out."""
+    told = '["insert","completion","vision","audio","image"]'
+    (tag,) = tags(f'{{"models":[{{"name":"x","capabilities":{told}}}]}}'.encode()) or []
+    assert capabilities(tag, None) == ("chat", "vision", "audio", "images")
 
 
 async def test_one_odd_entry_does_not_cost_the_list(prober: HttpProber) -> None:
@@ -274,7 +239,7 @@ async def test_nobody_there_is_a_network_error(prober: HttpProber) -> None:
     """A closed port gives the reason and no models."""
     with ReplayServer({}) as server:
         gone = server.address
-    sighting = await OllamaAdapter().describe(prober, OLLAMA, gone, None, {})
+    sighting = await OllamaAdapter().describe(prober, OLLAMA, gone, None, NO_WISHES)
     assert sighting.engine.state == NetworkError("connection refused", 1)
     assert sighting.models == ()
 
@@ -286,3 +251,110 @@ async def test_a_list_that_arrives_byte_by_byte_is_the_same_list(prober: HttpPro
     assert (await describe(prober, engines.ollama(tags=pieces))).models == (
         await describe(prober, engines.ollama())
     ).models
+
+
+async def test_cloud_models_that_are_wanted_are_marked(prober: HttpProber) -> None:
+    """Listed with what they can do, and as remote; the others stay local."""
+    with OllamaFake(cloud=["gpt-oss:120b-cloud"]) as fake:
+        sighting = await OllamaAdapter().describe(
+            prober, OLLAMA, fake.address, None, Wishes(cloud=True)
+        )
+    models = by_name(sighting)
+    cloud = models["gpt-oss:120b-cloud"]
+    assert cloud.remote
+    assert cloud.capabilities == ("chat", "tools", "reasoning")
+    assert (cloud.context_length, cloud.trained_context) == (131072, 131072)
+    assert [model.name for model in sighting.models if model.remote] == ["gpt-oss:120b-cloud"]
+    assert sighting.engine.findings == ()
+
+
+async def test_what_the_user_says_a_model_can_do_counts(prober: HttpProber) -> None:
+    """In place of what Ollama tells, by the name with or without its tag."""
+    wishes = Wishes(capabilities={"tiny": ("chat", "tools"), "tiny-embed:latest": ("rerank",)})
+    models = by_name(await describe(prober, engines.ollama(), wishes))
+    assert models["tiny:latest"].capabilities == ("chat", "tools")
+    assert models["tiny-embed:latest"].capabilities == ("rerank",)
+    assert models["scripted-think:latest"].capabilities == ("chat", "reasoning")
+
+
+async def test_an_old_ollama_is_asked_once_for_each_file(prober: HttpProber) -> None:
+    """A look every few seconds does not ask again what a digest has answered."""
+    adapter = OllamaAdapter()
+    with OllamaFake(old=True) as fake:
+        first = await adapter.describe(prober, OLLAMA, fake.address, None, NO_WISHES)
+        asked = len(fake.asked("/api/show"))
+        second = await adapter.describe(prober, OLLAMA, fake.address, None, NO_WISHES)
+        assert (asked, len(fake.asked("/api/show"))) == (4, 4)
+    assert first.models == second.models
+    assert by_name(first)["tiny:latest"].trained_context == 2048
+
+
+async def test_ollama_tells_nobody_how_busy_it_is(prober: HttpProber) -> None:
+    """There is no number to read, so none is made up."""
+    with OllamaFake() as fake:
+        assert await OllamaAdapter().load(prober, fake.address, None) is None
+    assert fake.seen == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (MadeUp(), None),
+        (
+            MadeUp(programs={"ollama": "/usr/local/bin/ollama"}, services=("ollama",)),
+            Installation(program="/usr/local/bin/ollama", service="ollama"),
+        ),
+        (
+            MadeUp(files={"/home/you/.local/bin/ollama": ""}),
+            Installation(program="/home/you/.local/bin/ollama"),
+        ),
+        (
+            MadeUp("darwin", files={"/Applications/Ollama.app/Contents/Resources/ollama": ""}),
+            Installation(
+                program="/Applications/Ollama.app/Contents/Resources/ollama",
+                managed_by="Ollama.app",
+            ),
+        ),
+        (
+            MadeUp(
+                "darwin",
+                programs={"ollama": "/usr/local/bin/ollama"},
+                folders=("/Applications/Ollama.app",),
+            ),
+            Installation(program="/usr/local/bin/ollama", managed_by="Ollama.app"),
+        ),
+        (
+            MadeUp(
+                "darwin",
+                programs={"ollama": "/opt/homebrew/bin/ollama"},
+                folders=("/Applications/Ollama.app",),
+                services=("homebrew.mxcl.ollama",),
+            ),
+            Installation(program="/opt/homebrew/bin/ollama", service="homebrew.mxcl.ollama"),
+        ),
+        (
+            MadeUp(
+                "win32",
+                environment={"LOCALAPPDATA": r"C:\Users\you\AppData\Local"},
+                files={
+                    r"C:\Users\you\AppData\Local\Programs\Ollama\ollama.exe": "",
+                    r"C:\Users\you\AppData\Local\Programs\Ollama\ollama app.exe": "",
+                },
+            ),
+            Installation(
+                program=r"C:\Users\you\AppData\Local\Programs\Ollama\ollama.exe",
+                managed_by="ollama app.exe",
+            ),
+        ),
+        (
+            MadeUp("win32", programs={"ollama": r"D:\tools\ollama.exe"}),
+            Installation(program=r"D:\tools\ollama.exe"),
+        ),
+    ],
+    ids=["nowhere", "service", "own folder", "app", "app's link", "Homebrew", "Windows app", "zip"],
+)
+def test_its_program_is_found_with_what_keeps_it_running(
+    machine: MadeUp, expected: Installation | None
+) -> None:
+    """A service or a desktop app starts an Ollama again that somebody stops."""
+    assert OllamaAdapter().installed(machine) == expected

@@ -90,10 +90,11 @@ async def _listed(
     for path, read in models.LISTS:
         probe = await prober.get(address, path, key=key, limit=LISTING)
         found = read(engine, probe.body) if probe.status == 200 else None
-        if found is not None or probe.status not in (200, 404):
+        if found is not None or probe.status not in (200, 404) or _is_locked(probe):
             break
-        if _is_locked(probe):
-            break
+    if found is not None and path != models.PLAIN:
+        plain = await prober.get(address, models.PLAIN, key=key, limit=LISTING)
+        found = models.loaded_by_hand(found, plain.body if plain.status == 200 else b"")
     return probe, found
 
 

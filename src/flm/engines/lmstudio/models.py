@@ -161,10 +161,28 @@ def plain(engine: EngineId, body: bytes) -> tuple[Model, ...] | None:
     )
 
 
+def loaded_by_hand(models: tuple[Model, ...], body: bytes) -> tuple[Model, ...]:
+    """The models, those marked that no request loads: LM Studio loads on request unless its user
+    turned that off, and then `/v1/models` (``body``) lists only what is in memory.
+    """
+    listed_plainly = decoded(body, _OldList)
+    if listed_plainly is None:
+        return models
+    names = {entry.id for entry in entries(listed_plainly.data, _PlainEntry)}
+    asleep = {model.name for model in models if not model.loaded}
+    if names & asleep:
+        return models
+    return tuple(
+        msgspec.structs.replace(model, by_hand=True) if model.name in asleep else model
+        for model in models
+    )
+
+
+PLAIN = "/v1/models"
 LISTS: tuple[tuple[str, Reader], ...] = (
     ("/api/v1/models", native),
     ("/api/v0/models", old),
-    ("/v1/models", plain),
+    (PLAIN, plain),
 )
 """Where its models are listed, the list that tells most first, and who reads it."""
 
