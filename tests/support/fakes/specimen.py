@@ -1,0 +1,73 @@
+"""One engine as the contract suite handles it: how to have one, and what to expect of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from flm.domain.engines import Address, EngineLoad
+from flm.domain.models import Model
+from flm.ports.engines import EngineAdapter
+from support.fakes.base import FakeEngine
+
+
+class Place(Protocol):
+    """A running engine, fake or real."""
+
+    @property
+    def address(self) -> Address: ...
+
+
+@dataclass(frozen=True)
+class Mood:
+    """A state of the whole engine: how a fake gets into it, and the state and reason to expect."""
+
+    put: Callable[[FakeEngine], None]
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Break:
+    """How a stream ends that fails after some events: with ``last`` events, and in order; or,
+    where there are none, with the connection."""
+
+    last: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """Everything the suite must know. Answers are the engine's own bytes; None: it never says so.
+
+    ``product`` and ``version``: what the fingerprint tells; ``model``: the whole model that the
+    adapter describes; ``chat`` and so on: the paths that are asked; ``setting``: the engine's
+    own setting that an overflow's remedy names; ``vectors``: whether it embeds; ``text``: what
+    it answers to a chat, None where that cannot be known.
+    """
+
+    id: str
+    adapter: EngineAdapter
+    start: Callable[[], AbstractContextManager[Place]]
+    product: str
+    version: str | None
+    model: Model
+    chat: str = "/v1/chat/completions"
+    embeddings: str = "/v1/embeddings"
+    listing: str = "/v1/models"
+    moods: Mapping[str, Mood] = field(default_factory=dict)
+    unknown_model: bytes | None = None
+    overflow: bytes | None = None
+    setting: str = ""
+    busy: bytes | None = None
+    loading: bytes | None = None
+    breaks: Mapping[str, Break] = field(default_factory=dict)
+    tools: bool = True
+    vectors: bool = True
+    text: str | None = None
+    load: EngineLoad | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        return self.id
