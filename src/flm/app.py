@@ -7,6 +7,7 @@ Everything dear is imported where it is first needed: a command pays only for wh
 from __future__ import annotations
 
 import asyncio
+import platform
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self, cast
 import msgspec
 
 from flm import __version__
-from flm.domain.engines import Engine, serves
+from flm.domain.engines import Engine, EngineId, serves
 from flm.domain.models import Model
 from flm.errors import N_, Conflict
 from flm.opening import FIRST_KEY_LABEL, FirstKey, Opening, look_with, make_detector
@@ -32,10 +33,12 @@ from flm.wire.control import Status
 
 if TYPE_CHECKING:
     from flm.control.controller import Controller
+    from flm.engines.download import Downloader
     from flm.engines.embedded.process import EmbeddedLauncher
     from flm.ports.engines import Sighting
     from flm.ports.repositories import Store
     from flm.services.engines import EngineService
+    from flm.services.installing import Installer
     from flm.services.keys import KeyService
     from flm.services.logs import LogService
     from flm.services.models import ModelService
@@ -158,6 +161,51 @@ class Services:
         from flm.services.engines import EngineService
 
         return EngineService(self.store.engines, self.secrets, self.proxies)
+
+    @cached_property
+    def downloads(self) -> Downloader:
+        """Files from the web, through the proxies of the user's environment."""
+        from flm.engines.download import Downloader
+        from flm.engines.web import Web
+
+        return Downloader(Web(self.environ), self.processes.lock, self.clock)
+
+    @cached_property
+    def installing(self) -> Installer:
+        """The Ollama that FLM installs."""
+        from flm.engines.archives import unpack
+        from flm.engines.ollama.install import OllamaReleases
+        from flm.engines.residents import running_from
+        from flm.services.installing import EnginePath, Installer
+
+        def releases() -> OllamaReleases:
+            settings = self.settings.settings()
+            return OllamaReleases(
+                self.downloads,
+                url=settings.engines_ollama_install_url,
+                sha256=settings.engines_ollama_install_sha256,
+                system=sys.platform,
+                machine=platform.machine(),
+                amd=Path("/dev/kfd").exists(),
+            )
+
+        def owned() -> bool:
+            status = self.proxies.status()
+            engines = status.engines if status is not None else ()
+            return any(engine.owned and engine.kind == "ollama" for engine in engines)
+
+        return Installer(
+            EngineId("ollama"),
+            self.paths.programs / "ollama",
+            releases=releases,
+            downloads=self.downloads,
+            unpack=unpack,
+            setting=EnginePath(self.settings, EngineId("ollama")),
+            lock=self.processes.lock,
+            owned=owned,
+            running_from=running_from,
+            clock=self.clock,
+        )
 
     @cached_property
     def models(self) -> ModelService:

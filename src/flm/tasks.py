@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 logger = logging.getLogger("flm.tasks")
+
+Result = TypeVar("Result")
 
 
 class Tasks:
@@ -51,3 +53,21 @@ class Tasks:
             task.cancel()
         if running:
             await asyncio.wait(running)
+
+
+async def in_thread(work: Callable[[], Result], stop: Callable[[], None] | None = None) -> Result:
+    """Blocking work in a thread, whose end is awaited even when this is cancelled.
+
+    So nothing that the work has open is closed under it. ``stop`` is called then, to have it end
+    sooner.
+    """
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        if stop is not None:
+            stop()
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # nobody else asks for it any more
+        raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flm.cli.when import iso
 from flm.domain.engines import (
@@ -18,6 +18,9 @@ from flm.domain.keys import ApiKey
 from flm.domain.models import GgufFile, Model
 from flm.domain.records import RequestRecord
 from flm.wire.control import Handle, Status
+
+if TYPE_CHECKING:
+    from flm.services.installing import Outcome
 
 Document = dict[str, Any]
 
@@ -150,4 +153,17 @@ def status(told: Status) -> Document:
         },
         "engines": [engine(each) for each in told.engines],
         "models": [model(each) for each in told.models],
+    }
+
+
+def installation(name: str, outcome: Outcome) -> Document:
+    """An engine that FLM installed; `replaced` is the version before, null when there was none."""
+    return {
+        "engine": name,
+        "version": outcome.installed.version,
+        "path": str(outcome.program),
+        "changed": outcome.changed,
+        "replaced": outcome.replaced,
+        "still_runs": outcome.still_runs,
+        "installed_at": iso(outcome.installed.installed_at),
     }

@@ -7,7 +7,7 @@ import sys
 import click
 
 from flm.cli import documents, phrases
-from flm.cli.commands import Group, add_to, command, option, pass_session
+from flm.cli.commands import Group, Lazy, add_to, command, option, pass_session
 from flm.cli.session import Session
 from flm.domain.engines import Engine
 from flm.errors import N_
@@ -15,6 +15,15 @@ from flm.services.engines import ADDABLE
 
 engines = Group(
     "engines",
+    lazy={
+        "install": Lazy(
+            "flm.cli.engines_install:install",
+            N_("Install Ollama for yourself; admin rights are not needed."),
+        ),
+        "uninstall": Lazy(
+            "flm.cli.engines_install:uninstall", N_("Remove the Ollama that FLM installed.")
+        ),
+    },
     help=N_(
         "Engines: what runs here, and what you add.\n\n"
         "Ollama and llama.cpp are found where they listen by default and where OLLAMA_HOST and "

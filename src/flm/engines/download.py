@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from flm.domain.sizes import size_text
-from flm.engines.part import Part, beside
+from flm.engines.part import Part, beside, size_of
 from flm.engines.resuming import match, missing
 from flm.engines.web import ENDED_EARLY, LineDropped, Web, shown
 from flm.errors import N_, Conflict, UserError
@@ -21,6 +21,7 @@ from flm.ports.clock import Clock
 from flm.ports.downloads import LARGEST
 from flm.ports.engines import Progress, Step
 from flm.ports.processes import Lock
+from flm.tasks import in_thread
 
 if TYPE_CHECKING:
     import aiohttp
@@ -96,7 +97,10 @@ class Downloader:
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._alone(target):
-                part = await _in_thread(lambda: Part.open(target))
+                there = await in_thread(lambda: size_of(target, expected))
+                if there is not None:
+                    return there
+                part = await in_thread(lambda: Part.open(target))
                 try:
                     return await self._complete(part, job)
                 finally:
@@ -184,7 +188,7 @@ class Downloader:
             await self._fill(part, job)
         if job.sha256 is not None and part.sha256 != job.sha256:
             found = part.sha256
-            await _in_thread(part.discard)
+            await in_thread(part.discard)
             raise UserError(
                 N_("{name} is not what it should be: its checksum is {found}, not {expected}."),
                 remedy=N_("It was removed. Check the checksum and the address, and try again."),
@@ -194,7 +198,7 @@ class Downloader:
                 expected=job.sha256,
             )
         size = part.size
-        await _in_thread(part.finish)
+        await in_thread(part.finish)
         return size
 
     async def _fill(self, part: Part, job: _Job) -> None:
@@ -224,7 +228,7 @@ class Downloader:
         """One connection: what it brings is in the part, however it ends."""
         headers = missing(part, job.url, checked=job.sha256 is not None)
         async with self._web.get(job.url, headers) as answer:
-            if not await _in_thread(lambda: match(part, job.url, answer)):
+            if not await in_thread(lambda: match(part, job.url, answer)):
                 return
             if max(part.origin.total, part.size) > job.limit:
                 raise _too_large(job.url, job.limit)
@@ -234,7 +238,7 @@ class Downloader:
             await self._take(part, job, answer)
         total = part.origin.total
         if total and part.size > total:
-            await _in_thread(part.discard)
+            await in_thread(part.discard)
             raise UserError(
                 N_("{name} is {found} bytes long, where {expected} were announced."),
                 remedy=N_("It was removed. Check the address, and try again."),
@@ -257,7 +261,7 @@ class Downloader:
                 told = self._tell(part, job, len(buffer), told)
                 if len(buffer) >= _BLOCK:
                     block, buffer = bytes(buffer), bytearray()
-                    await _in_thread(lambda data=block: part.write(data))  # type: ignore[misc]
+                    await in_thread(lambda data=block: part.write(data))  # type: ignore[misc]
         finally:
             if buffer:
                 part.write(bytes(buffer))  # less than a block, and nobody may cancel it
@@ -277,18 +281,6 @@ class Downloader:
 def _seconds(in_vain: int, error: LineDropped) -> float:
     """How long to wait before the next try."""
     return min(_LONGEST_PAUSE, max(error.after, float(1 << (in_vain - 1))))
-
-
-async def _in_thread(work: Callable[[], Result]) -> Result:
-    """Blocking work in a thread; a cancellation waits for its end, so that no file is torn."""
-    running = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()
-        raise
 
 
 def _interrupted(job: _Job, error: LineDropped) -> UserError:

@@ -135,3 +135,13 @@ class Part:
 def beside(target: Path, ending: str) -> Path:
     """The path of what is kept beside `target` under `ending`."""
     return target.with_name(target.name + ending)
+
+
+def size_of(path: Path, sha256: str | None) -> int | None:
+    """The size of a file with that checksum, None where there is no such file."""
+    if sha256 is None or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            return None
+        return file.tell()

@@ -29,10 +29,11 @@ class Downloads(Protocol):
     ) -> int:
         """Have the file at `url` as `target` (0600), replacing what is there; its bytes.
 
-        ``sha256``: its checksum in hexadecimal, None where nobody knows it. Called again after a
-        failure or a cancellation it goes on where it stopped: what has come lies beside `target`
-        as ``.part``. Raises `Conflict` while another process fetches the same, and `UserError`
-        when the disk is full or cannot be written.
+        ``sha256``: its checksum in hexadecimal, None where nobody knows it; a file that has it
+        already is not fetched again. Called again after a failure or a cancellation it goes on
+        where it stopped: what has come lies beside `target` as ``.part``. Raises `Conflict` while
+        another process fetches the same, and `UserError` when the disk is full or cannot be
+        written.
         """
         ...
 
