@@ -28,7 +28,6 @@ from support.fakes.base import (
     wrong_content_type,
 )
 from support.fakes.specimen import Specimen
-from support.fakes.speech import ARGUMENTS, TEXT, TOOL, VECTOR
 from support.raw_client import RawClient, Response, ask, chat, eventually, request
 
 every_engine = pytest.mark.parametrize("specimen", FAKES, ids=str)
@@ -43,7 +42,7 @@ def only(what: str) -> pytest.MarkDecorator:
 
 TOOLS = [
     {"type": "function",
-     "function": {"name": TOOL, "parameters": {"type": "object", "properties": {
+     "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {
          "city": {"type": "string"}}}}}
 ]  # fmt: skip
 
@@ -90,10 +89,10 @@ def test_a_whole_chat(served: House, specimen: Specimen) -> None:
     assert answer.status == 200
     found = answer.json()
     (choice,) = found["choices"]
-    assert choice["message"]["content"] == TEXT
+    assert choice["message"]["content"] == specimen.text
     assert (choice["message"]["role"], choice["finish_reason"]) == ("assistant", "stop")
     assert found["model"] == name_of(specimen)
-    assert found["usage"]["total_tokens"] == 13
+    assert found["usage"]["total_tokens"] == specimen.tokens
     record = served.gateway.records()[-1]
     assert (record.engine, record.status, record.error) == (specimen.id, 200, "")
 
@@ -119,14 +118,14 @@ def test_a_stream_however_it_is_cut(
     answer = said(served, specimen, stream=True, stream_options=options)
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert text_of(answer.body) == TEXT
+    assert text_of(answer.body) == specimen.text
     assert answer.body.count(b"data: [DONE]") == 1
     *_, last = chunks(answer.body)
-    assert (last["choices"], last["usage"]["total_tokens"]) == ([], 13)
+    assert (last["choices"], last["usage"]["total_tokens"]) == ([], specimen.tokens)
     assert {chunk["model"] for chunk in chunks(answer.body)} == {name_of(specimen)}
 
 
-@only("tools")
+@only("call")
 def test_a_tool_call_in_a_whole_answer(served: House, specimen: Specimen) -> None:
     """The function's name, and its arguments as text."""
     found = said(served, specimen, tools=TOOLS).json()
@@ -134,12 +133,13 @@ def test_a_tool_call_in_a_whole_answer(served: House, specimen: Specimen) -> Non
     (call,) = choice["message"]["tool_calls"]
     assert call["type"] == "function"
     assert call["id"]
-    assert call["function"]["name"] == TOOL
-    assert json.loads(call["function"]["arguments"]) == json.loads(ARGUMENTS)
+    assert specimen.call == (
+        call["function"]["name"], json.loads(call["function"]["arguments"])
+    )  # fmt: skip
     assert choice["finish_reason"] == "tool_calls"
 
 
-@only("tools")
+@only("call")
 def test_a_tool_call_in_a_stream(served: House, specimen: Specimen) -> None:
     """The same, put together from its events."""
     answer = said(served, specimen, tools=TOOLS, stream=True)
@@ -147,20 +147,22 @@ def test_a_tool_call_in_a_stream(served: House, specimen: Specimen) -> None:
     calls = [call for choice in choices for call in choice["delta"].get("tool_calls") or ()]
     assert {call["index"] for call in calls} == {0}
     functions = [call["function"] for call in calls]
-    assert "".join(function.get("name") or "" for function in functions) == TOOL
+    name = "".join(function.get("name") or "" for function in functions)
     arguments = "".join(function.get("arguments") or "" for function in functions)
-    assert json.loads(arguments) == json.loads(ARGUMENTS)
+    assert specimen.call == (name, json.loads(arguments))
     assert [c["finish_reason"] for c in choices if c.get("finish_reason")] == ["tool_calls"]
 
 
-@only("vectors")
+@only("vector")
 def test_embeddings(served: House, specimen: Specimen) -> None:
     """As numbers and in base64, one for each text, in order."""
     body = {"model": name_of(specimen), "input": ["a", "b"]}
     numbers = _embed(served, {**body, "encoding_format": "float"})
     base64 = _embed(served, {**body, "encoding_format": "base64"})
-    assert numbers == [(0, list(VECTOR)), (1, list(VECTOR))]
-    assert base64 == [(0, "AAAAPwAAgL4AAEA/"), (1, "AAAAPwAAgL4AAEA/")]
+    assert specimen.vector is not None
+    expected, text = specimen.vector
+    assert numbers == [(0, list(expected)), (1, list(expected))]
+    assert base64 == [(0, text), (1, text)]
 
 
 def _embed(served: House, body: dict[str, object]) -> list[tuple[int, object]]:
@@ -261,7 +263,7 @@ def test_a_stream_that_fails_in_the_middle(
     answer = said(served, specimen, stream=True)
     assert b"[DONE]" not in answer.body
     assert "error" in chunks(answer.body)[-1]
-    assert TEXT.startswith(text_of(answer.body))
+    assert str(specimen.text).startswith(text_of(answer.body))
     assert served.gateway.records()[-1].error != ""
 
 

@@ -10,7 +10,7 @@ from flm.domain.models import Model
 from flm.engines.llamacpp.adapter import LlamaCppAdapter
 from support.fakes.base import EVERYWHERE, FakeEngine, as_json, asked_for, event, instead, stream
 from support.fakes.specimen import Break, Mood, Specimen
-from support.fakes.speech import TEXT, Speech
+from support.fakes.speech import Speech
 from support.replay import Answer, Seen, recorded, response
 
 RECORDED = "llamacpp-xllamacpp-2026.10"
@@ -102,7 +102,6 @@ SPECIMEN = Specimen(
     setting="--ctx-size",
     loading=LOADING,
     breaks={"an error": Break((FAILED,)), "its process gone": Break()},
-    text=TEXT,
     load=EngineLoad(running=0, waiting=0, slots=2),
 )  # fmt: skip
 
@@ -275,6 +274,5 @@ ROUTER = Specimen(
     setting="--ctx-size",
     loading=LOADING,
     breaks={"an error": Break((FAILED,)), "its child gone": Break()},
-    text=TEXT,
     load=EngineLoad(running=0, waiting=0, slots=1),
 )  # fmt: skip

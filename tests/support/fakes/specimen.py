@@ -11,6 +11,7 @@ from flm.domain.engines import Address, EngineLoad
 from flm.domain.models import Model
 from flm.ports.engines import EngineAdapter
 from support.fakes.base import FakeEngine
+from support.fakes.speech import ARGUMENTS, TEXT, TOKENS, TOOL, VECTOR, VECTOR_BASE64
 
 
 class Place(Protocol):
@@ -43,8 +44,10 @@ class Specimen:
 
     ``product`` and ``version``: what the fingerprint tells; ``model``: the whole model that the
     adapter describes; ``chat`` and so on: the paths that are asked; ``setting``: the engine's
-    own setting that an overflow's remedy names; ``vectors``: whether it embeds; ``text``: what
-    it answers to a chat, None where that cannot be known.
+    own setting that an overflow's remedy names; ``text``: what it answers to a chat, with
+    ``tokens`` in all; ``call``: the function it calls where tools are offered, and the arguments;
+    ``vector``: what it embeds every text to, as numbers and in base64. Each is None where the
+    engine has it not, or it cannot be known.
     """
 
     id: str
@@ -63,9 +66,10 @@ class Specimen:
     busy: bytes | None = None
     loading: bytes | None = None
     breaks: Mapping[str, Break] = field(default_factory=dict)
-    tools: bool = True
-    vectors: bool = True
-    text: str | None = None
+    text: str | None = TEXT
+    tokens: int = TOKENS
+    call: tuple[str, Mapping[str, object]] | None = (TOOL, ARGUMENTS)
+    vector: tuple[tuple[float, ...], str] | None = (VECTOR, VECTOR_BASE64)
     load: EngineLoad | None = None
     key: str | None = None
 

@@ -1,7 +1,6 @@
 """What fakes that speak OpenAI's API answer, in the forms that were recorded of each engine.
 
-Every fake says the same words, calls the same tool and embeds to the same vector, so that one
-suite can expect them of all.
+They all say the same words, call the same tool and embed to the same vector.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from support.fakes.base import as_json, asked_for, event, stream
 from support.replay import Answer, Seen
@@ -18,8 +18,11 @@ from support.replay import Answer, Seen
 TEXTS = ("Grüße", " aus", " 東京", " 😀.")
 TEXT = "".join(TEXTS)
 TOOL = "get_weather"
-ARGUMENTS = '{"city": "東京"}'
+ARGUMENTS: Mapping[str, object] = MappingProxyType({"city": "東京"})
 VECTOR = (0.5, -0.25, 0.75)
+VECTOR_BASE64 = "AAAAPwAAgL4AAEA/"
+TOKENS = 13
+_ARGUMENTS = '{"city": "東京"}'
 CREATED = 1_795_218_518
 
 
@@ -49,7 +52,7 @@ class Speech:
             return stream([*events, event("[DONE]")], **self.headers)
         message = {"role": "assistant", "content": TEXT, **self.message}
         if calls:
-            message |= {"content": None, "tool_calls": [_call(ARGUMENTS)]}
+            message |= {"content": None, "tool_calls": [_call(_ARGUMENTS)]}
         choice = {"index": 0, "message": message, "logprobs": None,
                   "finish_reason": "tool_calls" if calls else "stop"}  # fmt: skip
         answer = {**self._frame("chat.completion"), "choices": [choice], "usage": USAGE}
@@ -81,8 +84,8 @@ class Speech:
         if not calls:
             return [self.first, *({"content": text} for text in TEXTS)]
         if self.whole_calls:
-            return [self.first, {"tool_calls": [{"index": 0, **_call(ARGUMENTS)}]}]
-        parts = (ARGUMENTS[:5], ARGUMENTS[5:])
+            return [self.first, {"tool_calls": [{"index": 0, **_call(_ARGUMENTS)}]}]
+        parts = (_ARGUMENTS[:5], _ARGUMENTS[5:])
         begun = {"tool_calls": [{"index": 0, **_call("")}]}
         rest = ({"tool_calls": [{"index": 0, "function": {"arguments": part}}]} for part in parts)
         return [self.first, begun, *rest]
@@ -101,7 +104,7 @@ class Speech:
         return event(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
 
 
-USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+USAGE = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": TOKENS}
 
 
 def _call(arguments: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from flm.domain.models import Model
 from flm.engines.text_generation_webui.adapter import TextGenerationWebuiAdapter
 from support.fakes.base import EVERYWHERE, FakeEngine, as_json, asked_for, instead
 from support.fakes.specimen import Break, Mood, Specimen
-from support.fakes.speech import TEXT, Speech
+from support.fakes.speech import Speech
 from support.replay import Answer, Seen, recorded, response
 
 RECORDED = "text-generation-webui-4.7.3"
@@ -106,5 +106,4 @@ SPECIMEN = Specimen(
     },
     busy=BUSY,
     breaks={"its model unloaded": Break()},
-    text=TEXT,
 )  # fmt: skip

@@ -7,7 +7,7 @@ from flm.domain.models import Model
 from flm.engines.vllm.adapter import DEAD, VllmAdapter
 from support.fakes.base import EVERYWHERE, FakeEngine, as_json, event, instead
 from support.fakes.specimen import Break, Mood, Specimen
-from support.fakes.speech import TEXT, Speech
+from support.fakes.speech import Speech
 from support.replay import Seen, recorded, response
 
 RECORDED = "vllm-0.32.0-cpu"
@@ -123,7 +123,6 @@ SPECIMEN = Specimen(
         "an error": Break((FAILED, event("[DONE]"))),
         "its process gone": Break(),
     },
-    vectors=False,
-    text=TEXT,
+    vector=None,
     load=EngineLoad(running=5, waiting=4, cache_usage=0.5),
 )  # fmt: skip
