@@ -61,12 +61,19 @@ class GgufFile(msgspec.Struct, frozen=True, kw_only=True):
     demo: bool = False
 
 
+def is_path(text: str) -> bool:
+    """Whether it is a file's path rather than a name: it starts at a root, a drive or a dot, or
+    ends with `.gguf`.
+    """
+    return bool(_PATH.match(text)) or text.lower().endswith(".gguf")
+
+
 def name_of_file(path: str) -> str:
     """A file's path becomes the file's name without its ending; other names stay.
 
     `Qwen/Qwen3-8B` is a name: a path starts at a root, a drive or a dot, or ends with `.gguf`.
     """
-    if not _PATH.match(path) and not path.lower().endswith(".gguf"):
+    if not is_path(path):
         return path
     base = path.replace("\\", "/").rsplit("/", 1)[-1]
     return base[:-5] if base.lower().endswith(".gguf") else base

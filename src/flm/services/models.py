@@ -32,19 +32,27 @@ class ModelService:
         Raises `InvalidValue` when it is not there, not readable or no GGUF, `Conflict` when the
         name is taken, `UserError` when the embedded engine is not installed.
         """
-        why = self._launcher.missing()
-        if why is not None:
-            raise UserError(why, code="engine_missing")
-        absolute = _readable(path)
+        self.check_engine()
+        absolute = readable(path)
         self._launcher.inspect(absolute)
         file = GgufFile(
-            name=_name(name_of_file(absolute) if name is None else name),
+            name=model_name(name_of_file(absolute) if name is None else name),
             path=absolute,
             added_at=self._clock.now(),
         )
         self._files.add(file)
         self._notify.poke()
         return file
+
+    def is_here(self) -> bool:
+        """Whether the embedded engine is installed."""
+        return self._launcher.missing() is None
+
+    def check_engine(self) -> None:
+        """Raise `UserError` (`engine_missing`) when the embedded engine is not installed."""
+        why = self._launcher.missing()
+        if why is not None:
+            raise UserError(why, code="engine_missing")
 
     def remove(self, name: str) -> None:
         """Stop serving a file; the file stays. Raises `NotFound`, naming the nearest ones."""
@@ -62,7 +70,7 @@ class ModelService:
             )
         raise NotFound(
             N_("No file was added as {name}; none was added at all."),
-            remedy=N_("Only models given with `flm models add` can be removed."),
+            remedy=N_("`flm models list` shows the models there are."),
             name=name,
         )
 
@@ -71,8 +79,11 @@ class ModelService:
         return self._files.all()
 
 
-def _readable(path: str) -> str:
-    """The absolute path of a file that can be read. Links stay: what they lead to may change."""
+def readable(path: str) -> str:
+    """The absolute path of a file that can be read. Links stay: what they lead to may change.
+
+    Raises `InvalidValue` for everything else.
+    """
     absolute = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 - keeps links
     if not absolute.is_file():
         raise InvalidValue(
@@ -92,7 +103,8 @@ def _readable(path: str) -> str:
         ) from error
 
 
-def _name(text: str) -> str:
+def model_name(text: str) -> str:
+    """`text` without blanks around it, as a model's name. Raises `InvalidValue` if it is none."""
     name = text.strip()
     if not name or len(name) > MAX_NAME or not name.isprintable() or name.startswith("flm:"):
         raise InvalidValue(
