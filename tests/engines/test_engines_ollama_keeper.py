@@ -7,7 +7,6 @@ import threading
 
 import pytest
 
-from flm.domain.engines import Address
 from flm.engines.ollama.keeper import OllamaKeeper
 from flm.errors import EngineError, InvalidValue, NotFound, UserError
 from flm.ports.engines import Step
@@ -92,9 +91,9 @@ async def test_an_error_inside_a_pull_is_an_error(said: str, code: str, message:
 
 async def test_a_name_that_is_none_is_told_so() -> None:
     """The answer of a real Ollama to `bad name!!`."""
-    with ReplayServer({("POST", "/api/pull"): recorded(FOLDER, "pull-bad-name")}) as server:
-        with pytest.raises(InvalidValue) as caught:
-            await OllamaKeeper().pull(server.address, None, "bad name!!", ignore)
+    routes = {("POST", "/api/pull"): recorded(FOLDER, "pull-bad-name")}
+    with ReplayServer({**routes}) as server, pytest.raises(InvalidValue) as caught:
+        await OllamaKeeper().pull(server.address, None, "bad name!!", ignore)
     assert caught.value.message == "'bad name!!' is no name of a model for Ollama."
 
 
@@ -154,9 +153,9 @@ async def test_a_model_is_deleted() -> None:
 
 async def test_what_is_not_there_cannot_be_deleted() -> None:
     """The answer of a real Ollama."""
-    with ReplayServer({("DELETE", "/api/delete"): recorded(FOLDER, "delete-unknown")}) as server:
-        with pytest.raises(NotFound) as caught:
-            await OllamaKeeper().remove(server.address, None, "no-such-model")
+    routes = {("DELETE", "/api/delete"): recorded(FOLDER, "delete-unknown")}
+    with ReplayServer({**routes}) as server, pytest.raises(NotFound) as caught:
+        await OllamaKeeper().remove(server.address, None, "no-such-model")
     assert caught.value.message == "The engine has no model no-such-model."
 
 
@@ -222,7 +221,7 @@ async def test_the_key_of_a_locked_engine_is_sent_and_asked_for() -> None:
 
 async def test_a_port_of_another_protocol_is_no_success() -> None:
     """What answers with no HTTP at all ends with an error, not with a traceback."""
-    with ReplayServer({("DELETE", "/api/delete"): b"220 mail ESMTP\r\n"}) as server:
-        with pytest.raises(UserError) as caught:
-            await OllamaKeeper().remove(Address(server.host, server.port), None, "tiny")
+    routes = {("DELETE", "/api/delete"): b"220 mail ESMTP\r\n"}
+    with ReplayServer({**routes}) as server, pytest.raises(UserError) as caught:
+        await OllamaKeeper().remove(server.address, None, "tiny")
     assert caught.value.code == "engine_unreachable"

@@ -140,6 +140,7 @@ async def _asked(
     method: str, address: Address, path: str, body: object, key: str | None, seconds: float
 ) -> AsyncGenerator[aiohttp.ClientResponse, None]:
     import aiohttp
+    from aiohttp.http_exceptions import HttpProcessingError
 
     headers = {"Accept-Encoding": "identity"}
     if key is not None:
@@ -170,8 +171,8 @@ async def _asked(
         _unreachable(N_("The engine at {url} says nothing any more."), address)
     except aiohttp.ClientConnectorError:
         _unreachable(N_("Nothing answers at {url}."), address)
-    except (aiohttp.ClientError, OSError, ValueError):
-        # ValueError: a key that fits into no header, a line beyond all bounds
+    except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError):
+        # HttpProcessingError: a line beyond all bounds; ValueError: a key that fits no header
         _unreachable(N_("The connection to the engine at {url} broke."), address)
 
 

@@ -171,7 +171,7 @@ def lemonade() -> OpenAiLikeFake:
              "recipe": "llamacpp", "recipe_options": {"ctx_size": 8192}}
         ],
     }  # fmt: skip
-    cloud = {"recipe": "cloud", "cloud_provider": "fireworks", "size": 0.0}
+    cloud = {"recipe": "cloud", "cloud_provider": "fireworks"}
     return OpenAiLikeFake(
         [
             model("Qwen3-0.6B-GGUF", 0.38, "reasoning", max_context_window=40960),

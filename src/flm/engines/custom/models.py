@@ -164,7 +164,8 @@ def _capabilities(entry: Entry, tabby: _Parameters, facts: Facts) -> tuple[Capab
     if kind is not None and kind != "model":
         words.add(kind)
     architecture = entry.told("architecture", _Architecture) or _Architecture()
-    words.update(f"{each}-input" for each in architecture.input_modalities)
+    # that it takes text says nothing of what it is for
+    words.update(f"{each}-input" for each in architecture.input_modalities if each != "text")
     if architecture.output_modalities and "text" not in architecture.output_modalities:
         words.update(architecture.output_modalities)
     if tabby.use_vision:

@@ -70,8 +70,9 @@ def home(machine: Machine) -> str:
 
 def installed(machine: Machine) -> Installation | None:
     """Its program `lms` where it is there, else the app: only the first can be started."""
-    ending = ".exe" if machine.platform == "win32" else ""
-    program = f"{home(machine)}/bin/lms{ending}"
+    program = f"{home(machine)}/bin/lms"
+    if machine.platform == "win32":
+        program = f"{program}.exe".replace("/", "\\")
     if machine.is_file(program):
         return Installation(program=program)
     found = machine.which("lms")
