@@ -108,6 +108,20 @@ def refusal_of(exchange: Exchange, live: Live) -> Refusal | None:
     return None
 
 
+def test_a_head_that_comes_again_is_judged_again() -> None:
+    """What was found in it is remembered; whether it may be used is asked of the keys each time."""
+    live = live_with()
+    first = exchange_of({b"authorization": b"Bearer " + KEY.encode()})
+    credentials_guard(first, live)
+    assert first.request is not None
+    assert first.request.credential == KEY.encode()
+    again = exchange_of({})
+    again.request = first.request
+    live.use_keys(keys_section())
+    with pytest.raises(Refusal, match="valid FLM API key"):
+        credentials_guard(again, live)
+
+
 def test_the_key_is_judged_before_the_content() -> None:
     """A stranger learns nothing of what the route would take."""
     assert (credentials_guard, content_guard) == AFTER_ROUTE

@@ -58,7 +58,7 @@ class GatewayDesk:
         self.tick = clock.monotonic()
         self.wakes = Wakes(lambda: self.live, send_wake)
         self.target_idle = on_idle
-        self._instance = instance.encode()
+        self._id_lead = b"req_" + instance.encode()
         self._host_guard = HostGuard()
         self._leaving: list[tuple[Exchange, Connection, bytes, bytes]] = []
 
@@ -68,7 +68,7 @@ class GatewayDesk:
         """A new exchange with an id of its own (`req_` + instance + count, hex)."""
         self.served += 1
         return Exchange(
-            b"req_%b%08x" % (self._instance, self.served),
+            b"%b%08x" % (self._id_lead, self.served),
             client,
             loopback,
             self.clock.now(),
@@ -157,9 +157,9 @@ class GatewayDesk:
         exchange.status = 200
         exchange.leaving = True
         extra = self.dropped(dropped) if dropped else b""
-        self._leaving.append((exchange, connection, body, extra))
-        if len(self._leaving) == 1:
+        if not self._leaving:
             asyncio.get_running_loop().call_soon(self._let_go)
+        self._leaving.append((exchange, connection, body, extra))
 
     def _let_go(self) -> None:
         leaving, self._leaving = self._leaving, []
@@ -188,9 +188,7 @@ class GatewayDesk:
 
     def note_usage(self, exchange: Exchange, usage: Usage | None) -> None:
         """Take over what the engine counted."""
-        if usage is not None:
-            exchange.tokens_in = usage.prompt_tokens
-            exchange.tokens_out = usage.completion_tokens
+        exchange.usage = usage
 
     def record(self, exchange: Exchange) -> None:
         """Journal it, before the last byte of its answer leaves."""

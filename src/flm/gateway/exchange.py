@@ -9,6 +9,7 @@ from flm.domain.records import JournalRecord
 from flm.errors import Refusal
 
 if TYPE_CHECKING:
+    from flm.dialects.codec import Usage
     from flm.gateway.edge.request import Request
     from flm.gateway.routes import Route
     from flm.gateway.running import Run
@@ -40,8 +41,7 @@ class Exchange:
     error = ""
     streamed = False
     first_token: float | None = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
+    usage: Usage | None = None
     deadline: float | None = None
     aborted: Exception | None = None
     run: Run | None = None
@@ -73,7 +73,7 @@ class Exchange:
 
     def record(self, now: float) -> JournalRecord:
         """The record of it, at monotonic time `now`."""
-        first = self.first_token
+        first, usage = self.first_token, self.usage
         return JournalRecord(
             id=self.id.decode(),
             time=self.arrived,
@@ -85,8 +85,8 @@ class Exchange:
             error=self.error,
             latency_ms=(now - self.started) * 1000,
             first_token_ms=None if first is None else (first - self.started) * 1000,
-            tokens_in=self.tokens_in,
-            tokens_out=self.tokens_out,
+            tokens_in=None if usage is None else usage.prompt_tokens,
+            tokens_out=None if usage is None else usage.completion_tokens,
             client=self.client,
             streamed=self.streamed,
         )

@@ -49,9 +49,9 @@ class Journal:
         data = pack(records[0]) if len(records) == 1 else b"".join(map(pack, records))
         if self._file < 0 or self._full or self.offset >= SEGMENT_BYTES:
             self._try(records[0].time)
-        if self._file < 0 or self._full:
-            self._lost(len(records), "the disk or the cap is full")
-            return
+            if self._file < 0 or self._full:
+                self._lost(len(records), "the disk or the cap is full")
+                return
         try:
             written = os.write(self._file, data)
             if written != len(data):

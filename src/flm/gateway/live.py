@@ -16,7 +16,7 @@ MAX_QUOTED = 100
 class LiveTarget:
     """A target, how busy it is, and the connections to its engine."""
 
-    __slots__ = ("in_flight", "last_use", "lead", "pool", "target", "withdrawn")
+    __slots__ = ("_leads", "in_flight", "last_use", "pool", "target", "withdrawn")
 
     def __init__(self, target: Target, pool: Pool | None) -> None:
         self.target = target
@@ -24,11 +24,18 @@ class LiveTarget:
         self.in_flight = 0
         self.last_use = 0.0
         self.withdrawn = False
-        self.lead = request_lead(target)
+        self._leads: dict[str, bytes] = {}
+
+    def lead(self, path: str) -> bytes:
+        """The start of every request to `path` there; made once for each of a codec's paths."""
+        lead = self._leads.get(path)
+        if lead is None:
+            lead = self._leads[path] = request_lead(self.target, path)
+        return lead
 
 
-def request_lead(target: Target) -> bytes:
-    """The part of a request's head that is the same for every request to `target`.
+def request_lead(target: Target, path: str) -> bytes:
+    """The part of a request's head that is the same for every POST to `path` at `target`.
 
     Built from scratch: nothing a client sent is in it, least of all its credentials.
     """
@@ -40,7 +47,7 @@ def request_lead(target: Target) -> bytes:
     )
     if target.authorization:
         lead += f"authorization: {target.authorization}\r\n"
-    return lead.encode("latin-1")
+    return f"POST {target.prefix}{path} HTTP/1.1\r\n".encode() + lead.encode("latin-1")
 
 
 class Live:

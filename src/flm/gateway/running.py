@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Coroutine, Generator
+from inspect import CORO_RUNNING, getcoroutinestate
 from typing import Any
 
-_PARKED = object()
+PARKED = object()
+"""What a coroutine yields that waits until somebody calls its run's `step`."""
+
 _TASK = object()
 
 
 @types.coroutine
 def parked() -> Generator[object, None, None]:
     """Wait until somebody calls the run's `step`; only outside a task."""
-    yield _PARKED
+    yield PARKED
 
 
 @types.coroutine
@@ -37,11 +40,10 @@ def _rest(coroutine: Coroutine[object, None, None]) -> Generator[Any, None, None
 class Run:
     """The running coroutine of one exchange. ``task`` is None until it asked for one."""
 
-    __slots__ = ("_begun", "_coroutine", "_stepping", "over", "task")
+    __slots__ = ("_begun", "_coroutine", "over", "task")
 
     def __init__(self, coroutine: Coroutine[object, None, None]) -> None:
         self._coroutine = coroutine
-        self._stepping = False
         self._begun = False
         self.over = False
         self.task: asyncio.Task[None] | None = None
@@ -50,16 +52,11 @@ class Run:
         """Go on to the next wait or to the end; too late when it has ended or has a task."""
         if self.over or self.task is not None:
             return
-        self._stepping = True
         try:
-            wanted = self._coroutine.send(None)
+            if self._coroutine.send(None) is _TASK:
+                self._hand_over()
         except StopIteration:
             self.over = True
-            return
-        finally:
-            self._stepping = False
-        if wanted is _TASK:
-            self._hand_over()
 
     def _hand_over(self) -> None:
         self.task = asyncio.get_running_loop().create_task(self._as_task())
@@ -75,7 +72,8 @@ class Run:
         """Raise `CancelledError` where the coroutine waits."""
         if self.over:
             return
-        if self._stepping or (self.task is not None and not self._begun):
+        inside = self.task is None and getcoroutinestate(self._coroutine) == CORO_RUNNING
+        if inside or (self.task is not None and not self._begun):
             # Not from inside itself, and not before its task's first step: that would end it
             # without a record or an answer.
             asyncio.get_running_loop().call_soon(self.cancel)
@@ -85,13 +83,8 @@ class Run:
             self._throw()
 
     def _throw(self) -> None:
-        self._stepping = True
         try:
-            wanted = self._coroutine.throw(asyncio.CancelledError())
+            if self._coroutine.throw(asyncio.CancelledError()) is _TASK:
+                self._hand_over()
         except StopIteration:
             self.over = True
-            return
-        finally:
-            self._stepping = False
-        if wanted is _TASK:
-            self._hand_over()

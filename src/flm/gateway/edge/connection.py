@@ -189,12 +189,12 @@ class Connection(asyncio.Protocol):
 
     def _take_head(self, data: bytes) -> None:
         reader = self._reader
-        began = bool(reader.held)
+        began = self._since if reader.held else self._desk.clock.monotonic()
         try:
             if reader.head(data):
-                self._open(self._since if began else self._desk.clock.monotonic())
-            elif not began and reader.held:
-                self._since = self._desk.clock.monotonic()
+                self._open(began)
+            elif reader.held:
+                self._since = began
         except Refusal as refusal:
             self._refuse(refusal)
 
@@ -250,8 +250,7 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange
         assert exchange is not None
         reader = self._reader
-        chunks = reader.chunks
-        exchange.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        exchange.body = b"".join(reader.chunks)
         reader.chunks = []
         self._held = reader.rest
         reader.rest = b""

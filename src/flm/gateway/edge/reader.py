@@ -353,7 +353,13 @@ class RequestReader:
         """Forget this request; the bytes that came after it."""
         rest = self.rest
         self.rest = b""
-        self._reset()
+        if self._stage:
+            self._reset()
+        else:  # the parser saw nothing of it
+            self.complete = False
+            self.size = 0
+            self.chunks = []
+            self.request = None
         return rest
 
     def close(self) -> None:

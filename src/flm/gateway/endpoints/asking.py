@@ -77,13 +77,11 @@ class Asking:
         live, engine, desk = self._live, self._engine, self._desk
         if live is None or live.pool is None:
             return
-        desk.caps.answers -= self._taken
+        if self._taken:
+            desk.caps.answers -= self._taken
         if engine is not None:
             self.answer.release()
-            if engine.reusable:
-                live.pool.release(engine, desk.tick)
-            else:
-                engine.abandon()
+            live.pool.release(engine, desk.tick)
         live.in_flight -= 1
         live.last_use = desk.clock.now()
         if live.withdrawn and live.in_flight == 0:
@@ -111,9 +109,8 @@ class Asking:
         assert live is not None
         assert live.pool is not None
         body = call.body
-        request = b"POST %b HTTP/1.1\r\n%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
-            f"{live.target.prefix}{call.path}".encode(),
-            live.lead,
+        request = b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+            live.lead(call.path),
             exchange.id,
             len(body),
             body,
@@ -145,13 +142,7 @@ class Asking:
 
     def _gone(self, answer: Answer) -> EngineError:
         if self._taken > MAX_ANSWER or self._desk.caps.answers > BUFFERED_ANSWERS:
-            return EngineError(
-                502,
-                "answer_too_large",
-                "The engine's answer is too large to be held.",
-                kind="upstream_error",
-                should_retry=False,
-            )
+            return _too_large()
         when = "before its answer was whole" if answer.touched else "without an answer"
         return EngineError(
             502, "engine_gone", f"The engine closed the connection {when}.", kind="upstream_error"
@@ -185,8 +176,22 @@ class Asking:
 
     def result(self, codec: EngineDialectCodec) -> bytes:
         """The body of the whole answer when it is a result; raises what else it means."""
-        answer, chunks = self.answer, self._chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        answer = self.answer
+        body = answer.whole
+        if body is None:
+            body = b"".join(self._chunks)
+        elif self._desk.caps.answers + len(body) > BUFFERED_ANSWERS:
+            raise _too_large()
         if answer.status != OK:
             raise codec.error(answer.status, answer.texts(), body, self.target)
         return body
+
+
+def _too_large() -> EngineError:
+    return EngineError(
+        502,
+        "answer_too_large",
+        "The engine's answer is too large to be held.",
+        kind="upstream_error",
+        should_retry=False,
+    )

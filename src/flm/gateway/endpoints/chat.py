@@ -41,5 +41,5 @@ async def chat_completions(exchange: Exchange, connection: Connection, desk: Gat
             return
         await asking.ask(call, END)
         result = codec.chat_answer(request, target, asking.result(codec), created, answer_id)
-    desk.note_usage(exchange, result.usage)
+    exchange.usage = result.usage
     desk.answer(exchange, connection, result.body, dropped)

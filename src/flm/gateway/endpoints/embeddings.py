@@ -25,5 +25,5 @@ async def embeddings(exchange: Exchange, connection: Connection, desk: GatewayDe
         call = codec.embeddings(request, target)
         await asking.ask(call, END)
         answer = codec.embeddings_answer(request, target, asking.result(codec))
-    desk.note_usage(exchange, answer.usage)
+    exchange.usage = answer.usage
     desk.answer(exchange, connection, answer.body, call.dropped)

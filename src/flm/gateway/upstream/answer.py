@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Generator, Mapping
 
-from flm.gateway.running import Run, parked
+from flm.gateway.running import PARKED, Run
 
 
 class EngineGone(Exception):
@@ -23,26 +24,29 @@ class EngineGone(Exception):
 
 HEAD = 1
 END = 2
+_NO_HEADERS: Mapping[bytes, bytes] = types.MappingProxyType({})
 
 
 class Answer:
     """An engine's answer: `until` waits for its head or its end, ``sink`` takes its body.
 
     Pieces that come before there is a sink wait in ``early`` for `pour`. One waiter at a time.
+    A body that came in one piece while a run was parked here is ``whole``; the sink gets nothing.
     ``express`` may take a whole chunk with its frame instead; False: it goes the usual way.
     """
 
     __slots__ = (
         "_error", "_head", "_on_end", "_stage", "_step", "_waiter", "_wanted", "early", "express",
-        "headers", "sink", "status", "touched",
+        "headers", "sink", "status", "touched", "whole",
     )  # fmt: skip
 
     def __init__(self, sink: Callable[[bytes], None] | None = None) -> None:
         self.sink = sink
         self.express: Callable[[bytes], bool] | None = None
         self.status = 0
-        self.headers: dict[bytes, bytes] = {}
+        self.headers = _NO_HEADERS
         self._head = b""
+        self.whole: bytes | None = None
         self.touched = False
         self.early: list[bytes] = []
         self._error: EngineGone | None = None
@@ -54,7 +58,7 @@ class Answer:
 
     # What the connection reports.
 
-    def on_head(self, status: int, headers: dict[bytes, bytes]) -> None:
+    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
         """The final status line and headers are there."""
         self.status = status
         self.headers = headers
@@ -66,6 +70,11 @@ class Answer:
         """All of it at once. `head` holds the status line and the fields, as they came."""
         self.status = status
         self._head = head
+        if self._step is not None:
+            self.whole = body
+            self._stage = END
+            self._step()
+            return
         if self.sink is not None:
             self.sink(body)
         else:
@@ -114,12 +123,13 @@ class Answer:
         """Whether nothing will come any more."""
         return self._stage >= END or self._error is not None
 
-    async def parked(self, run: Run) -> None:
+    @types.coroutine
+    def parked(self, run: Run) -> Generator[object, None, None]:
         """Wait for `END` without a task: the connection steps the run. Raises `EngineGone`."""
         if not self.over:
             self._step = run.step
             try:
-                await parked()
+                yield PARKED
             finally:
                 self._step = None
         if self._error is not None:

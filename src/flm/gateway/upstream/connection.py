@@ -39,6 +39,17 @@ class EngineConnection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._answer: Answer | None = None
+        self._unread()
+        self._same: SameHead | None = None
+        self._same_code = 0
+        self._same_head = b""
+        self.open = True
+        self.reusable = False
+        self.reused = False
+        self.idle_since = 0.0
+
+    def _unread(self) -> None:
+        """Nothing of an answer has gone through a parser yet."""
         self._parser: httptools.HttpResponseParser | None = None
         self._headers: dict[bytes, bytes] = {}
         self._express: Callable[[bytes], bool] | None = None
@@ -49,13 +60,6 @@ class EngineConnection(asyncio.Protocol):
         self._interim = False
         self._informational = 0
         self._head_bytes = 0
-        self._same: SameHead | None = None
-        self._same_code = 0
-        self._same_head = b""
-        self.open = True
-        self.reusable = False
-        self.reused = False
-        self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
@@ -64,15 +68,6 @@ class EngineConnection(asyncio.Protocol):
     def start(self, request: bytes, answer: Answer) -> None:
         """Send `request` and report what comes back to `answer`."""
         self._answer = answer
-        self._parser = None
-        self._headers = {}
-        self._chunk_over = False
-        self._ended = False
-        self._framed = False
-        self._headed = False
-        self._interim = False
-        self._informational = 0
-        self._head_bytes = 0
         self.reusable = False
         self._transport.write(request)
 
@@ -87,9 +82,9 @@ class EngineConnection(asyncio.Protocol):
             return
         parser = self._parser
         if parser is None:
-            answer.touched = True
             if self._whole(data, answer):
                 return
+            answer.touched = True
             parser = self._parser = httptools.HttpResponseParser(self)
         if not self._headed:
             self._head_bytes += len(data)
@@ -122,14 +117,22 @@ class EngineConnection(asyncio.Protocol):
         tenth of all that a request costs). Nothing is guessed: one Content-Length that is met
         exactly, no Transfer-Encoding, no Connection but keep-alive, a final status.
         """
-        if self._same is not None:
-            body = self._same.body(data)
-            if body is not None:
-                self._take_whole(answer, self._same_code, self._same_head, body)
-                return True
+        same = self._same
+        body = None if same is None else same.body(data)
+        if body is None:
+            body = self._read_whole(data)
+            if body is None:
+                return False
+        self._answer = None
+        self.reusable = True
+        answer.on_whole(self._same_code, self._same_head, body)
+        return True
+
+    def _read_whole(self, data: bytes) -> bytes | None:
+        """The body of such an answer, whose head is remembered; None if it is anything else."""
         end = data.find(b"\r\n\r\n")
         if end < 0 or data[:9] != b"HTTP/1.1 ":
-            return False
+            return None
         head = data[:end].lower()
         read = _HEAD(head)
         at = head.find(_LENGTH)
@@ -140,23 +143,17 @@ class EngineConnection(asyncio.Protocol):
             or _CLOSES(head) is not None
             or head.find(b"\ntransfer-encoding") >= 0
         ):
-            return False
+            return None
         size = b"%d" % (len(data) - end - 4)
         if head[at + len(_LENGTH) :].partition(b"\r")[0].strip(b" \t") != size:
-            return False
+            return None
         code = int(read[1])
         if code in _BODYLESS:
-            return False
+            return None
         self._same = SameHead.of(data, end)
         self._same_code = code
         self._same_head = data[:end]
-        self._take_whole(answer, code, self._same_head, data[end + 4 :])
-        return True
-
-    def _take_whole(self, answer: Answer, code: int, head: bytes, body: bytes) -> None:
-        self._answer = None
-        self.reusable = True
-        answer.on_whole(code, head, body)
+        return data[end + 4 :]
 
     # Callbacks of the parser.
 
@@ -216,7 +213,7 @@ class EngineConnection(asyncio.Protocol):
     def _let_go(self) -> Answer | None:
         """The answer that was read; what comes now is nobody's."""
         answer, self._answer = self._answer, None
-        self._parser = self._express = None
+        self._unread()
         return answer
 
     def _finish(self) -> None:

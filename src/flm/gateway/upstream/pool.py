@@ -60,7 +60,7 @@ class Pool:
     def release(self, connection: EngineConnection, now: float) -> None:
         """Keep a connection whose answer ended cleanly, or close it."""
         if self._closed or not connection.reusable or len(self._idle) >= MAX_RETURNED:
-            connection.close()
+            connection.abandon()
             return
         connection.idle_since = now
         self._idle.append(connection)
