@@ -34,8 +34,12 @@ def installed(machine: Machine) -> Installation | None:
 
 def _candidates(machine: Machine) -> Iterable[str]:
     for folder in _FOLDERS:
-        pattern = at_home(machine, folder)
-        yield from reversed(machine.matching(pattern)) if "*" in pattern else (pattern,)
+        path = at_home(machine, folder)
+        if "*" not in path:
+            yield path
+            continue
+        servers = machine.matching(joined(machine, path, "server.py"))
+        yield from (server[: -len("/server.py")] for server in reversed(servers))
 
 
 def _is_one(machine: Machine, folder: str) -> bool:

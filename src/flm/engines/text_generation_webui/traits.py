@@ -7,14 +7,7 @@ from flm.domain.traits import EngineTraits
 
 TRAITS = EngineTraits(
     native=("chat", "completions", "embeddings", "images", "transcriptions"),
-    ignored=(
-        "model",
-        "n",
-        "response_format",
-        "user",
-        "unknown parameters",
-        "images without mmproj",
-    ),
+    ignored=("model", "n", "response_format", "user", "what it does not know"),
     rejected=("functions", "function_call"),
     overload="waits: one request at a time, more only with loaders that can",
     overflow="cuts the prompt in silence: 200",
