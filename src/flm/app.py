@@ -23,7 +23,7 @@ from flm import __version__
 from flm.domain.engines import Engine, EngineId, serves
 from flm.domain.models import Model
 from flm.errors import N_, Conflict
-from flm.opening import FIRST_KEY_LABEL, FirstKey, Opening, look_with, make_detector
+from flm.opening import FIRST_KEY_LABEL, FirstKey, Opening, make_detector, wanted
 from flm.paths import DataPaths, data_paths, default_data_dir, prepare
 from flm.ports.clock import SystemClock
 from flm.ports.processes import Processes, current
@@ -160,7 +160,15 @@ class Services:
         """Engines the user added."""
         from flm.services.engines import EngineService
 
-        return EngineService(self.store.engines, self.secrets, self.proxies)
+        return EngineService(
+            self.store.engines, self.secrets, self.proxies, self.store.settings, self._visited
+        )
+
+    def _visited(self, address: Address) -> str | None:
+        from flm.engines.fingerprint import instance_at
+        from flm.engines.prober import HttpProber
+
+        return asyncio.run(instance_at(HttpProber(self.clock), address))
 
     @cached_property
     def downloads(self) -> Downloader:
@@ -244,11 +252,12 @@ class DetectionService:
         settings = services.settings.settings()
         detector = make_detector(services, settings)
         detector.remember(store.engines.cached())
-        added = [
-            (definition, services.engines.key_of(definition))
-            for definition in everything.definitions
-        ]
-        seen = asyncio.run(look_with(detector, added, services.environ, settings, everything.files))
+        with_keys = [*everything.known, *everything.definitions]
+        opened = {each.id: services.engines.key_of(each) for each in with_keys}
+        keys = {id_: key for id_, key in opened.items() if key is not None}
+        instance = instance_of(services.secrets.pepper())
+        seen = asyncio.run(detector.look(wanted(everything, settings, keys, instance)))
+        store.engines.note(detector.named())
         store.engines.cache([(sighting.engine, sighting.models) for sighting in seen])
         return _found(seen)
 
@@ -328,19 +337,21 @@ def build_controller(options: RunOptions) -> tuple[Controller, Opening]:
     """
     from flm.control.controller import Controller
     from flm.control.world import World
-    from flm.engines.registry import adapters
 
     services = open_services(options.data_dir, options.environ, options.overrides)
     prepare(services.paths)
     opening = Opening(services, options)
     random = secrets.SystemRandom()
+    engines = _engine_means(services)
+    dialects = engines.adapters.items()
     world = World(
         paths=services.paths,
         processes=services.processes,
         clock=services.clock,
         open_store=opening.open,
         launcher=services.launcher,
-        dialects={each.kind: cast("EngineDialect", each.dialect) for each in adapters()},
+        engines=engines,
+        dialects={kind: cast("EngineDialect", each.dialect) for kind, each in dialects},
         choice=secrets.choice,
         spread=lambda seconds: seconds * random.uniform(0.9, 1.1),
         gateway=(sys.executable, "-P", "-m", "flm.gateway"),
@@ -349,3 +360,24 @@ def build_controller(options: RunOptions) -> tuple[Controller, Opening]:
         demo=options.demo,
     )
     return Controller(world), opening
+
+
+def _engine_means(services: Services) -> EngineMeans:
+    """What a controller starts engines with, and asks them."""
+    from flm.control.engine_process import EngineMeans
+    from flm.engines.guarded import GuardLauncher
+    from flm.engines.prober import HttpProber
+    from flm.engines.registry import adapters
+    from flm.ports.processes.machine import LocalMachine
+
+    return EngineMeans(
+        adapters={each.kind: each for each in adapters()},
+        machine=LocalMachine(services.environ),
+        prober=HttpProber(services.clock),
+        launcher=GuardLauncher(
+            services.processes,
+            services.paths.engine_logs,
+            services.environ,
+            lambda: secrets.token_hex(16),
+        ),
+    )

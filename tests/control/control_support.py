@@ -10,8 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flm import __version__
+from flm.control.engine_process import EngineMeans, EngineProcess
 from flm.control.gateway_process import Bound, Launch
+from flm.domain.engines import EngineId
+from flm.engines.prober import HttpProber
+from flm.ports.clock import SystemClock
+from flm.ports.engines import LaunchPlan
 from flm.ports.processes import current
+from flm.ports.processes.machine import LocalMachine
 from flm.wire.channel import Stats, Wake
 from flm.wire.snapshot import KeyEntry, Keys, Routes, Rules, Snapshot
 
@@ -83,3 +89,23 @@ class Heard:
 
     def gateway_ended(self) -> None:
         self.ended += 1
+
+
+class NoLauncher:
+    """Starts nothing, for nothing can be started."""
+
+    async def launch(self, engine: EngineId, plan: LaunchPlan) -> EngineProcess:
+        raise AssertionError(engine)
+
+    async def sweep(self) -> None:
+        """Nothing was left."""
+
+
+def no_engines() -> EngineMeans:
+    """A machine on which FLM can start no engine."""
+    return EngineMeans(
+        adapters={},
+        machine=LocalMachine({}),
+        prober=HttpProber(SystemClock()),
+        launcher=NoLauncher(),
+    )

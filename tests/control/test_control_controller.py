@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
-from control_support import ask, fake, until
+from control_support import ask, fake, no_engines, until
 
 from flm import __version__
 from flm.control.controller import Controller
@@ -103,6 +103,7 @@ class Bench:
                 clock=SystemClock(),
                 open_store=self.open,
                 launcher=NoEmbedded(),
+                engines=no_engines(),
                 dialects={"custom": "openai"},
                 choice=secrets.choice,
                 spread=lambda seconds: seconds,

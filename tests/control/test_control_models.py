@@ -9,6 +9,8 @@ import pytest
 from control_support import until
 
 from flm.control.models import EmbeddedModels, Limits
+from flm.control.traffic import Traffic
+from flm.control.wakes import Wakes
 from flm.domain.engines import Address
 from flm.domain.models import GgufFile
 from flm.errors import EngineError
@@ -94,8 +96,17 @@ class World:
         self.launcher = Launcher(self.log)
         self.gateway = Gateway()
         self.clock = Clock()
-        self.models = EmbeddedModels(self.launcher, self.clock, self.gateway, self.publish)
+        self.traffic = Traffic(self.gateway)
+        self.models = EmbeddedModels(self.launcher, self.clock, self.traffic, self.publish)
         self.models.use(FILES, Limits())
+        self.wakes = Wakes(self.gateway, self.awaken)
+
+    async def awaken(self, wake: Wake) -> None:
+        await self.models.load(wake.target.removeprefix("embedded/"), wake.deadline)
+
+    async def stop(self) -> None:
+        await self.wakes.stop()
+        await self.models.stop()
 
     async def publish(self) -> None:
         self.log.append("publish " + ",".join(sorted(self.models.running())))
@@ -103,7 +114,7 @@ class World:
     async def wake(self, name: str, deadline: float = 30.0) -> Woken:
         """Wake a model and wait for the answer."""
         before = len(self.gateway.told)
-        self.models.wake(Wake(f"embedded/{name}", deadline))
+        self.wakes.wake(Wake(f"embedded/{name}", deadline))
         await until(lambda: len(self.gateway.told) > before)
         return self.gateway.told[-1]
 
@@ -113,7 +124,7 @@ async def world() -> AsyncIterator[World]:
     """A world that is put away afterwards."""
     made = World()
     yield made
-    await made.models.stop()
+    await made.stop()
 
 
 async def test_a_model_is_loaded_when_it_is_wanted(world: World) -> None:
@@ -129,7 +140,7 @@ async def test_several_wakes_of_one_model_load_it_once(world: World) -> None:
     """While it loads, more requests for it wait for the same load."""
     world.launcher.gate.clear()
     for _ in range(5):
-        world.models.wake(Wake("embedded/a", 30.0))
+        world.wakes.wake(Wake("embedded/a", 30.0))
     await until(lambda: world.log)
     world.launcher.gate.set()
     await until(lambda: world.gateway.told)
@@ -149,13 +160,13 @@ async def test_a_busy_model_is_waited_for(world: World) -> None:
     await world.wake("a")
     world.log.clear()
     world.gateway.busy(a=(1, 0.0))
-    world.models.wake(Wake("embedded/b", 30.0))
+    world.wakes.wake(Wake("embedded/b", 30.0))
     await until(lambda: world.log)
-    world.models.stats_came()
+    world.traffic.came()
     await asyncio.sleep(0)
     assert world.log == ["publish "]
     world.gateway.busy(a=(0, 0.0))
-    world.models.stats_came()
+    world.traffic.came()
     await until(lambda: len(world.gateway.told) == 2)
     assert world.log == ["publish ", "stop a", "launch b", "publish b"]
 
@@ -174,10 +185,10 @@ async def test_what_is_in_flight_ends_with_its_gateway(world: World) -> None:
     """A gateway that died takes its requests along: nothing is waited for."""
     await world.wake("a")
     world.gateway.busy(a=(1, 0.0))
-    world.models.wake(Wake("embedded/b", 30.0))
+    world.wakes.wake(Wake("embedded/b", 30.0))
     await until(lambda: "publish " in world.log)
     world.gateway.stats = None
-    world.models.stats_came()
+    world.traffic.came()
     await until(lambda: len(world.gateway.told) == 2)
     assert world.gateway.told[-1] == Woken("embedded/b")
 
@@ -254,9 +265,9 @@ async def test_a_stop_ends_every_child_and_the_loading_ones(world: World) -> Non
     await world.wake("a")
     await world.wake("b")
     world.launcher.gate.clear()
-    world.models.wake(Wake("embedded/c", 30.0))
+    world.wakes.wake(Wake("embedded/c", 30.0))
     await until(lambda: world.log[-1] == "launch c")
-    await world.models.stop()
+    await world.stop()
     assert world.log[-2:] == ["stop a", "stop b"]
-    world.models.wake(Wake("embedded/a", 30.0))
+    world.wakes.wake(Wake("embedded/a", 30.0))
     assert world.models.running() == {}

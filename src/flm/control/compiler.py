@@ -37,7 +37,8 @@ class Running(msgspec.Struct, frozen=True):
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
     """All that a snapshot is made from.
 
-    ``engine_keys`` are the engines' own keys in clear; ``embedded`` are the models of the
+    ``engine_keys`` are the engines' own keys in clear; ``held``: engines whose models cannot be
+    asked at once, and how they are offered all the same; ``embedded`` are the models of the
     embedded engine, of which those in ``running`` (by name) are loaded; ``contexts`` holds the
     context lengths the user set: engine → model ('' for all of them) → tokens.
     """
@@ -49,6 +50,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     owner_digest: bytes
     policy: Policy
     sightings: Sequence[Sighting]
+    held: Mapping[EngineId, ModelState] = {}
     engine_keys: Mapping[str, str]
     embedded: Sequence[Model]
     running: Mapping[str, Running]
@@ -94,12 +96,13 @@ def _routes(sources: Sources) -> Routes:
     for sighting in sources.sightings:
         if sighting.engine.kind == "embedded":
             continue
-        reached = serves(sighting.engine.state) and sighting.engine.address is not None
+        engine_is = _state(sighting.engine, sources)
         for model in sighting.models:
-            up = reached and not (model.by_hand and not model.loaded)
-            if up:
-                targets[model.target] = _target(sighting.engine, model, sources)
-            homes.setdefault(model.name, []).append(("ready" if up else "unavailable", model))
+            waits = engine_is == "ready" and model.by_hand and not model.loaded
+            state: ModelState = "unavailable" if waits else engine_is
+            if state != "unavailable":
+                targets[model.target] = _target(sighting.engine, model, sources, state)
+            homes.setdefault(model.name, []).append((state, model))
     for model in sources.embedded:
         server = sources.running.get(model.name)
         targets[model.target] = _embedded_target(model, server)
@@ -111,19 +114,26 @@ def _routes(sources: Sources) -> Routes:
     )
 
 
-def _target(engine: Engine, model: Model, sources: Sources) -> Target:
-    address = engine.address
-    assert address is not None, "only engines that answer have targets"
+def _state(engine: Engine, sources: Sources) -> ModelState:
+    """What the models of an engine are, as far as that depends on the engine."""
+    held = sources.held.get(engine.id)
+    if held is not None:
+        return held
+    return "ready" if serves(engine.state) and engine.address is not None else "unavailable"
+
+
+def _target(engine: Engine, model: Model, sources: Sources, state: ModelState) -> Target:
+    address = engine.address if state == "ready" else None
     key = sources.engine_keys.get(engine.id)
     return Target(
         id=model.target,
         engine=engine.id,
         model=model.engine_name or model.name,
         dialect=sources.dialects[engine.kind],
-        host=address.host,
-        port=address.port,
-        prefix=address.prefix,
-        authorization=None if key is None else f"Bearer {key}",
+        host=None if address is None else address.host,
+        port=0 if address is None else address.port,
+        prefix="" if address is None else address.prefix,
+        authorization=None if key is None or address is None else f"Bearer {key}",
         num_ctx=num_ctx(sources.contexts, engine.id, model.name)
         if engine.kind == "ollama"
         else None,

@@ -2,7 +2,7 @@
 
 Start: lock → control socket → store (migrated) → bind → gateway → first snapshot → its
 acknowledgement → "started". Stop: schedules → gateway (drained, the sockets closed when it was
-told) → embedded models → journal stored → store → control socket → lock.
+told) → embedded models and engines → journal stored → store → control socket → lock.
 """
 
 from __future__ import annotations
@@ -34,13 +34,18 @@ from flm.wire.control import (
     Done,
     GatewayStatus,
     Handle,
+    LoadModelRequest,
     LockInfo,
+    OperationRequest,
     OwnerKey,
     OwnerKeyRequest,
     PokeRequest,
+    StartEngineRequest,
     Status,
     StatusRequest,
+    StopEngineRequest,
     StopRequest,
+    UnloadModelRequest,
 )
 
 logger = logging.getLogger("flm.control")
@@ -197,6 +202,25 @@ class Controller:
                 core = self._serving()
                 await core.watch.look()
                 return self.status()
+            case _:
+                await self._until_settled(START_SECONDS)
+                return await self._operate(self._serving(), request)
+
+    async def _operate(self, core: Core, request: ControlRequest) -> msgspec.Struct:
+        """The verbs that begin what takes long, and the one that tells of it."""
+        match request:
+            case StartEngineRequest(engine=engine, arguments=arguments):
+                return core.runner.start(engine, arguments).now
+            case StopEngineRequest(engine=engine):
+                return core.runner.stop(engine).now
+            case LoadModelRequest(target=target):
+                return core.loads.load(target).now
+            case UnloadModelRequest(target=target):
+                return core.loads.unload(target).now
+            case OperationRequest(id=id_, seen=seen, wait=wait):
+                return await core.operations.told(id_, seen, wait)
+            case _:
+                raise AssertionError(request)
 
     async def _until_settled(self, seconds: float) -> None:
         """Wait until the start has ended. Raises why when it failed."""

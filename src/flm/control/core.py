@@ -1,16 +1,22 @@
-"""What serves once the store is open and the sockets are bound: gateway, models, journal, watch."""
+"""What serves once the store is open and the sockets are bound: gateway, engines, journal."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 
+from flm.control.compiler import Running
+from flm.control.engine_runner import EngineRunner
+from flm.control.engine_starts import EngineStarts
 from flm.control.engine_watch import EngineWatch
 from flm.control.gateway_process import Bound, Launch
 from flm.control.journal_reader import JournalReader
+from flm.control.model_loads import ModelLoads
 from flm.control.models import EmbeddedModels, Limits
-from flm.control.publisher import Identity, Publisher, Read
+from flm.control.operations import Operations
+from flm.control.publisher import Arrangement, Identity, Publisher, Read
 from flm.control.schedules import (
     DETECT_SECONDS,
     PRUNE_FIRST_SECONDS,
@@ -22,11 +28,14 @@ from flm.control.schedules import (
 )
 from flm.control.storing import Storing
 from flm.control.supervisor import Supervisor
+from flm.control.traffic import Traffic
+from flm.control.wakes import Wakes
 from flm.control.worker import StoreThread
 from flm.control.world import Opened, World
-from flm.domain.engines import EMBEDDED
+from flm.domain.engines import EMBEDDED, EngineId, KnownEngine
 from flm.domain.keys import digest
 from flm.errors import FlmError, StoreError
+from flm.ports.engines import Sighting
 from flm.ports.repositories import Revisions
 from flm.settings import Settings
 from flm.tasks import Tasks
@@ -59,6 +68,7 @@ class Core:
         self._tasks = Tasks()
         self._schedules = Schedules(asyncio.sleep, world.spread)
         self._refused: Revisions | None = None
+        self._ending = False
         paths, clock = world.paths, world.clock
         launch = Launch(
             command=world.gateway,
@@ -68,34 +78,69 @@ class Core:
             output=paths.controller_log.with_name("gateway.log"),
         )
         self.supervisor = Supervisor(launch, world.processes, clock, self)
-        self._models = EmbeddedModels(world.launcher, clock, self.supervisor, self._publish)
+        self._traffic = Traffic(self.supervisor)
+        self._models = EmbeddedModels(world.launcher, clock, self._traffic, self._publish)
+        self.operations = Operations(_random(world, 8))
+        self.runner = self._make_runner(read)
+        self._wakes = Wakes(self.supervisor, self._awaken)
         self.publisher = Publisher(
             self.supervisor,
             clock,
             world.dialects,
-            self._models.running,
+            _Changing(self._models, self.runner),
             Identity(opened.pepper, digest(opened.pepper, owner_key.encode())),
             read,
         )
         reader = JournalReader(paths.journal, opened.store.records, world.processes, clock)
         self._storing = Storing(reader, thread)
         self.watch = EngineWatch(
-            opened.detection, self.publisher, opened.store.engines, thread, clock
+            opened.detection, self.publisher, self.runner, opened.store.engines, thread, clock
+        )
+        self.loads = ModelLoads(
+            self.operations, self._models, self.publisher, world.engines, self._look_again
+        )
+
+    def _make_runner(self, read: Read) -> EngineRunner:
+        world = self._world
+
+        async def note(known: KnownEngine) -> None:
+            await self._thread.run(self._opened.store.engines.note, [known])
+
+        return EngineRunner(
+            EngineStarts(world.engines, world.processes, lambda: _random(world, 32)),
+            self.operations,
+            self._traffic,
+            world.clock,
+            self._publish,
+            self._look_again,
+            note,
+            read,
         )
 
     async def _publish(self) -> None:
         await self.publisher.publish()
+
+    def _look_again(self) -> None:
+        if not self._ending:
+            self._tasks.start("look again", self.watch.look())
+
+    async def _awaken(self, wake: Wake) -> None:
+        engine, _, model = wake.target.partition("/")
+        if engine == EMBEDDED:
+            await self._models.load(model, wake.deadline)
+        else:
+            await self.runner.awake(EngineId(engine), wake.deadline)
 
     # What the gateway reports.
 
     def stats_came(self, stats: Stats) -> None:
         """The gateway told how busy it is."""
         del stats
-        self._models.stats_came()
+        self._traffic.came()
 
     def gateway_ended(self) -> None:
         """Its process is gone: nothing is in flight, and its journal is complete."""
-        self._models.stats_came()
+        self._traffic.came()
         self._storing.grew()
 
     def journal_grew(self) -> None:
@@ -103,8 +148,8 @@ class Core:
         self._storing.grew()
 
     def wake_wanted(self, wake: Wake) -> None:
-        """A request waits for a sleeping model."""
-        self._models.wake(wake)
+        """A request waits for what sleeps."""
+        self._wakes.wake(wake)
 
     # Start, change, end.
 
@@ -112,14 +157,16 @@ class Core:
         """Start the gateway and serve; returns when it has acknowledged the first snapshot."""
         self.supervisor.launch()
         await self.watch.begin()
-        self._use(self.publisher.read)
+        await self._use(self.publisher.read)
         await self.publisher.publish()
         self._tasks.start("first look", self.watch.look())
+        self._tasks.start("leftovers", self._world.engines.launcher.sweep())
         self._storing.start()
         every = self._schedules.every
         every(REVISION_SECONDS, "revisions", self._look_at_revisions)
         every(DETECT_SECONDS, "detection", self.watch.look)
         every(TIDY_SECONDS, "idle models", self._models.tidy)
+        every(TIDY_SECONDS, "idle engines", self.runner.tidy)
         every(PRUNE_SECONDS, "pruning", self._prune, first=PRUNE_FIRST_SECONDS)
         if os.getpid() == 1:
             every(REAP_SECONDS, "orphans", self._reap)
@@ -133,14 +180,15 @@ class Core:
         before = self.publisher.read
         read = await self._thread.run(self._opened.reader.read)
         self.publisher.take(read)
-        self._use(self.publisher.read)
+        await self._use(self.publisher.read)
         await self.publisher.publish()
         self._refused = None
         if _engines_differ(before, read):
-            self._tasks.start("look again", self.watch.look())
+            self._look_again()
 
-    def _use(self, read: Read) -> None:
+    async def _use(self, read: Read) -> None:
         self._models.use(read.everything.files, limits(read.settings))
+        await self.runner.use(read)
 
     async def _look_at_revisions(self) -> None:
         revisions = await self._thread.run(self._opened.store.revisions)
@@ -169,6 +217,7 @@ class Core:
 
     async def stop(self, at_once: asyncio.Event) -> None:
         """Drain the gateway, end the models, store what was served. `at_once` cuts it short."""
+        self._ending = True
         await self._schedules.stop()
         await self._tasks.cancel()
         grace = float(self.publisher.read.settings.server_drain_seconds)
@@ -178,9 +227,35 @@ class Core:
             bound.socket.close()
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
         await self.supervisor.kill()
-        await self._models.stop()
+        await self._wakes.stop()
+        await self.operations.stop()
+        await asyncio.gather(self._models.stop(), self.runner.close())
         await self._storing.finish(STORE_SECONDS)
         await self._tasks.cancel()
+
+
+class _Changing:
+    """What runs by our own doing, as the publisher asks for it."""
+
+    def __init__(self, models: EmbeddedModels, runner: EngineRunner) -> None:
+        self._models = models
+        self._runner = runner
+
+    def running(self) -> dict[str, Running]:
+        """The embedded models that are loaded, by name."""
+        return self._models.running()
+
+    def arranged(self, seen: Sequence[Sighting]) -> Arrangement:
+        """What was seen, with the engines that were started and those that can be."""
+        return self._runner.arranged(seen)
+
+    def keys(self) -> dict[str, str]:
+        """The keys of the engines that were started, by id."""
+        return self._runner.keys()
+
+
+def _random(world: World, length: int) -> str:
+    return "".join(world.choice("0123456789abcdef") for _ in range(length))
 
 
 async def _when(event: asyncio.Event) -> None:

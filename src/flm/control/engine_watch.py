@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from flm.control.engine_runner import EngineRunner
 from flm.control.publisher import Publisher
 from flm.control.worker import StoreThread
 from flm.control.world import Detection
@@ -27,12 +28,14 @@ class EngineWatch:
         self,
         detection: Detection,
         publisher: Publisher,
+        runner: EngineRunner,
         cache: EngineRepository,
         thread: StoreThread,
         clock: Clock,
     ) -> None:
         self._detection = detection
         self._publisher = publisher
+        self._runner = runner
         self._cache = cache
         self._thread = thread
         self._clock = clock
@@ -45,13 +48,16 @@ class EngineWatch:
         """Start from what an earlier controller saw. What is too old to be served is not."""
         cached = await self._thread.run(self._cache.cached)
         self._detection.remember(cached)
-        self._publisher.see([Sighting(engine, tuple(models)) for engine, models in cached])
+        seen = [Sighting(engine, tuple(models)) for engine, models in cached]
+        self._runner.recall(seen)
+        self._publisher.see(seen)
 
     async def look(self) -> None:
         """Look now; returns when what was found is in force."""
         try:
             async with self._one_at_a_time:
-                seen = await self._detection.look(self._publisher.read)
+                found = await self._detection.look(self._publisher.read)
+                seen = await self._runner.looked(found)
                 self._publisher.see(seen)
                 await self._publisher.publish()
                 await self._remember(seen)

@@ -11,18 +11,18 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 
+from flm.control.backoff import Backoff
 from flm.control.compiler import Running
+from flm.control.traffic import Traffic
 from flm.domain.engines import EMBEDDED
 from flm.domain.models import GgufFile
 from flm.errors import FlmError, InvalidValue
 from flm.ports.clock import Clock
 from flm.ports.engines import ModelLauncher, ModelServer
 from flm.tasks import Tasks
-from flm.wire.channel import Stats, Wake, Woken
 
 logger = logging.getLogger("flm.control.models")
 
@@ -32,8 +32,6 @@ LOAD_SECONDS = 600.0
 BRIEF_SECONDS = 2.0
 """How long an idle model may stay withdrawn for a request that slipped in."""
 
-FIRST_BACKOFF = 0.1
-MAX_BACKOFF = 10.0
 STEADY_SECONDS = 60.0
 """A model that ran for so long may be started again at once when it crashes."""
 
@@ -54,19 +52,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return self.contexts.get(name, self.contexts.get("", 0))
 
 
-class Gateway(Protocol):
-    """What the models need of the gateway."""
-
-    @property
-    def stats(self) -> Stats | None:
-        """What it told last, None while none serves: then nothing is in flight."""
-        ...
-
-    def woken(self, message: Woken) -> None:
-        """Tell how a `Wake` ended."""
-        ...
-
-
 class _Loaded:
     """A running child, since when, and what it was started with."""
 
@@ -76,13 +61,6 @@ class _Loaded:
         self.context = context
         self.since = since
         self.withdrawn = False
-
-
-class _Failures(msgspec.Struct, frozen=True):
-    """Failed loads and crashes in a row, and when the next try may be made (monotonic)."""
-
-    count: int
-    not_before: float
 
 
 class EmbeddedModels:
@@ -95,21 +73,19 @@ class EmbeddedModels:
         self,
         launcher: ModelLauncher,
         clock: Clock,
-        gateway: Gateway,
+        traffic: Traffic,
         publish: Callable[[], Awaitable[None]],
     ) -> None:
         self._launcher = launcher
         self._clock = clock
-        self._gateway = gateway
+        self._traffic = traffic
         self._publish = publish
         self._tasks = Tasks()
         self._one_at_a_time = asyncio.Lock()
-        self._heard = asyncio.Event()
         self._files: dict[str, GgufFile] = {}
         self._limits = Limits()
         self._loaded: dict[str, _Loaded] = {}
-        self._failures: dict[str, _Failures] = {}
-        self._waking: dict[str, asyncio.Task[None]] = {}
+        self._backoff = Backoff(clock)
         self._stopped = False
 
     def running(self) -> dict[str, Running]:
@@ -119,10 +95,6 @@ class EmbeddedModels:
             for name, loaded in self._loaded.items()
             if not loaded.withdrawn
         }
-
-    def stats_came(self) -> None:
-        """The gateway told how busy it is, or is gone."""
-        self._heard.set()
 
     def use(self, files: Sequence[GgufFile], limits: Limits) -> None:
         """Take the files and limits of now; what does not fit them any more is unloaded."""
@@ -137,41 +109,33 @@ class EmbeddedModels:
     def _is_stale(self, name: str, loaded: _Loaded) -> bool:
         return self._files.get(name) != loaded.file or self._limits.context(name) != loaded.context
 
-    def wake(self, message: Wake) -> None:
-        """A request waits for `message.target`; `Woken` tells the gateway how that ended."""
-        name = message.target.removeprefix(_PREFIX)
-        if self._stopped or name in self._waking:
-            return
-        self._waking[name] = self._tasks.start(f"wake {name}", self._wake(name, message))
+    async def load(self, name: str, patience: float) -> None:
+        """Have a model in memory, published; at once when it is. ``patience``: how long models
+        that must go before it may go on with what they do, in seconds.
 
-    async def _wake(self, name: str, message: Wake) -> None:
-        try:
-            answer = await self._woken(name, message)
-        finally:
-            # Before the answer: what the gateway asks when it has it is a new question.
-            self._waking.pop(name, None)
-        self._gateway.woken(answer)
-
-    async def _woken(self, name: str, message: Wake) -> Woken:
+        Raises `FlmError` with a message for clients, `TimeoutError`.
+        """
+        if self._stopped:
+            raise FlmError("FLM is about to end.", code="model_load_failed")
         try:
             async with asyncio.timeout(LOAD_SECONDS), self._one_at_a_time:
                 if name not in self.running():
-                    await self._load(name, message.deadline)
+                    await self._load(name, patience)
         except InvalidValue as error:  # the file is at fault, not the request; its path is not told
             logger.warning("%s was not loaded: %s", name, error)
             sentence = f"The file of the model {name!r} cannot be read; FLM's log says why."
-            return Woken(message.target, sentence, "model_load_failed")
-        except FlmError as error:
-            logger.warning("%s was not loaded: %s", name, error)
-            return Woken(message.target, error.message, error.code)
-        except TimeoutError:
-            sentence = f"The model {name!r} could not be loaded in time."
-            return Woken(message.target, sentence, "model_load_timeout")
-        except Exception as error:  # one model: the others go on
-            logger.exception("loading %s failed", name)
-            sentence = f"The model {name!r} could not be loaded: {error}"
-            return Woken(message.target, sentence, "model_load_failed")
-        return Woken(message.target)
+            raise FlmError(sentence, code="model_load_failed") from error
+
+    async def unload(self, name: str, patience: float) -> bool:
+        """Withdraw a model, wait for what runs on it, end it; False when it is not loaded.
+
+        Raises `TimeoutError` when it is still busy after `patience` seconds; it serves on then.
+        """
+        async with self._one_at_a_time:
+            if name not in self._loaded:
+                return False
+            await self._unload(name, patience)
+            return True
 
     async def _load(self, name: str, deadline: float) -> None:
         file = self._files.get(name)
@@ -181,7 +145,7 @@ class EmbeddedModels:
             await self._unload(name, deadline)
         while len(self._loaded) >= self._limits.max_loaded:
             await self._unload(self._victim(), deadline)
-        await self._back_off(name)
+        await self._backoff.wait(name)
         limits = self._limits
         context = limits.context(name)
         try:
@@ -193,24 +157,13 @@ class EmbeddedModels:
                 seconds=LOAD_SECONDS,
             )
         except Exception:
-            self._failed(name)
+            self._backoff.failed(name)
             raise
         loaded = _Loaded(server, file, context, self._clock.now())
         self._loaded[name] = loaded
         self._tasks.start(f"watch {name}", self._watch(name, loaded))
         logger.info("%s is loaded (process %d)", name, server.pid)
         await self._publish()
-
-    async def _back_off(self, name: str) -> None:
-        failures = self._failures.get(name)
-        if failures is not None:
-            await asyncio.sleep(max(0.0, failures.not_before - self._clock.monotonic()))
-
-    def _failed(self, name: str) -> None:
-        before = self._failures.get(name)
-        count = 1 if before is None else before.count + 1
-        wait = min(FIRST_BACKOFF * 2.0 ** min(count - 1, 16), MAX_BACKOFF)
-        self._failures[name] = _Failures(count, self._clock.monotonic() + wait)
 
     async def _watch(self, name: str, loaded: _Loaded) -> None:
         """See the child's end: one that came unasked withdraws its target at once."""
@@ -219,9 +172,9 @@ class EmbeddedModels:
             return
         del self._loaded[name]
         if self._clock.now() - loaded.since >= STEADY_SECONDS:
-            self._failures.pop(name, None)
-        self._failed(name)
-        self._heard.set()
+            self._backoff.forget(name)
+        self._backoff.failed(name)
+        self._traffic.came()
         logger.warning("%s ended with %d", name, code)
         if not loaded.withdrawn:
             await self._publish()
@@ -251,20 +204,15 @@ class EmbeddedModels:
         logger.info("%s is unloaded", name)
 
     async def _until_idle(self, name: str, loaded: _Loaded) -> None:
-        """The gateway tells how busy a target is before it acknowledges its withdrawal."""
-        while self._in_flight(name) and self._loaded.get(name) is loaded:
-            self._heard.clear()
-            await self._heard.wait()
+        await self._traffic.until(
+            lambda: not self._in_flight(name) or self._loaded.get(name) is not loaded
+        )
 
     def _in_flight(self, name: str) -> int:
-        stats = self._gateway.stats
-        target = None if stats is None else stats.targets.get(_PREFIX + name)
-        return 0 if target is None else target.in_flight
+        return self._traffic.of(_PREFIX + name).in_flight
 
     def _last_use(self, name: str) -> float:
-        stats = self._gateway.stats
-        target = None if stats is None else stats.targets.get(_PREFIX + name)
-        return max(self._loaded[name].since, 0.0 if target is None else target.last_use)
+        return max(self._loaded[name].since, self._traffic.of(_PREFIX + name).last_use)
 
     async def tidy(self) -> None:
         """Unload what nobody has asked for since ``limits.idle_seconds``, or is not to be served.

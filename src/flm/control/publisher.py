@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -15,11 +15,12 @@ from flm.domain.engines import (
     EMBEDDED,
     Engine,
     EngineDefinition,
+    EngineId,
     EngineKind,
     KnownEngine,
     serves,
 )
-from flm.domain.models import GgufFile, Model
+from flm.domain.models import GgufFile, Model, ModelState
 from flm.errors import FlmError
 from flm.ports.clock import Clock
 from flm.ports.engines import ModelLauncher, Sighting
@@ -114,25 +115,46 @@ def _named(file: GgufFile, model: Model, contexts: Mapping[str, int]) -> Model:
     )
 
 
-class Publisher:
-    """What was read, seen and loaded last, and the one place where it becomes a snapshot.
+class Arrangement(NamedTuple):
+    """Every engine once. ``held``: those whose models cannot be asked at once, and how they are
+    offered all the same: `sleeping` where a request starts the engine."""
 
-    ``running`` tells which embedded models are loaded; it is asked for each snapshot.
-    """
+    sightings: tuple[Sighting, ...]
+    held: Mapping[EngineId, ModelState] = {}
+
+
+class Changing(Protocol):
+    """What runs by our own doing. It is asked for each snapshot."""
+
+    def running(self) -> Mapping[str, Running]:
+        """The embedded models that are loaded, by name."""
+        ...
+
+    def arranged(self, seen: Sequence[Sighting]) -> Arrangement:
+        """What was seen, with the engines that were started and those that can be."""
+        ...
+
+    def keys(self) -> Mapping[str, str]:
+        """The keys of the engines that were started, by id."""
+        ...
+
+
+class Publisher:
+    """What was read, seen and loaded last, and the one place where it becomes a snapshot."""
 
     def __init__(
         self,
         supervisor: Supervisor,
         clock: Clock,
         dialects: Mapping[EngineKind, EngineDialect],
-        running: Callable[[], Mapping[str, Running]],
+        changing: Changing,
         identity: Identity,
         read: Read,
     ) -> None:
         self._supervisor = supervisor
         self._clock = clock
         self._dialects = dialects
-        self._running = running
+        self._changing = changing
         self._identity = identity
         self._order = asyncio.Lock()
         self._sightings: tuple[Sighting, ...] = ()
@@ -155,6 +177,7 @@ class Publisher:
     def _compiled(self) -> Snapshot:
         read = self.read
         now = self._clock.now()
+        arranged = self._arranged()
         return compile_snapshot(
             Sources(
                 config_revision=read.everything.revisions.config,
@@ -163,10 +186,11 @@ class Publisher:
                 keys=read.everything.keys,
                 owner_digest=self._identity.owner_digest,
                 policy=read.everything.policy,
-                sightings=self._fresh(now),
-                engine_keys=read.engine_keys,
+                sightings=arranged.sightings,
+                held=arranged.held,
+                engine_keys=self.engine_keys(),
                 embedded=read.embedded,
-                running=self._running(),
+                running=self._changing.running(),
                 dialects=self._dialects,
                 contexts=read.settings.contexts,
                 rules=rules(read.settings),
@@ -185,17 +209,32 @@ class Publisher:
             and (seen.engine.source != "added" or seen.engine.id in added)
         )
 
+    def _arranged(self) -> Arrangement:
+        return self._changing.arranged(self._fresh(self._clock.now()))
+
+    def engine_keys(self) -> dict[str, str]:
+        """The engines' own keys, of those the user gave and of those that were started."""
+        return {**self.read.engine_keys, **self._changing.keys()}
+
+    def sightings(self) -> tuple[Sighting, ...]:
+        """The engines and their models as they were seen last."""
+        return self._arranged().sightings
+
     def engines(self) -> tuple[Engine, ...]:
         """The engines as they were seen last."""
-        return tuple(seen.engine for seen in self._fresh(self._clock.now()))
+        return tuple(seen.engine for seen in self.sightings())
 
     def models(self) -> tuple[Model, ...]:
         """Every model that can be asked for, the embedded ones with what is loaded."""
-        running = self._running()
+        running = self._changing.running()
+        arranged = self._arranged()
         seen = [
             model
-            for sighting in self._fresh(self._clock.now())
-            if sighting.engine.kind != "embedded" and serves(sighting.engine.state)
+            for sighting in arranged.sightings
+            if sighting.engine.kind != "embedded"
+            and (
+                arranged.held.get(sighting.engine.id) == "sleeping" or serves(sighting.engine.state)
+            )
             for model in sighting.models
         ]
         own = [

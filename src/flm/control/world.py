@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from flm.control.engine_process import EngineMeans
 from flm.control.publisher import Read, StoreReader
 from flm.domain.engines import Engine, EngineKind
 from flm.domain.models import Model
@@ -56,6 +57,7 @@ class World:
     clock: Clock
     open_store: Callable[[], Opened]
     launcher: ModelLauncher
+    engines: EngineMeans
     dialects: Mapping[EngineKind, EngineDialect]
     choice: Callable[[str], str]
     spread: Callable[[float], float]

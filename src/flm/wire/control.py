@@ -86,7 +86,18 @@ class OperationRequest(msgspec.Struct, frozen=True, tag="operation", tag_field="
     wait: float = 0.0
 
 
-ControlRequest = StatusRequest | StopRequest | PokeRequest | OwnerKeyRequest | DetectRequest
+ControlRequest = (
+    StatusRequest
+    | StopRequest
+    | PokeRequest
+    | OwnerKeyRequest
+    | DetectRequest
+    | StartEngineRequest
+    | StopEngineRequest
+    | LoadModelRequest
+    | UnloadModelRequest
+    | OperationRequest
+)
 
 
 class Handle(msgspec.Struct, frozen=True, kw_only=True):
