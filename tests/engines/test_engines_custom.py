@@ -195,7 +195,7 @@ async def test_localai_tells_what_each_model_can_do_and_which_are_loaded(
 ) -> None:
     """One that only hears (transcription) does not chat."""
     sighting = await described(prober, openai_like.localai())
-    assert (sighting.engine.product, sighting.engine.version) == ("LocalAI", "4.9.0")
+    assert (sighting.engine.product, sighting.engine.version) == ("LocalAI", "v4.9.0")
     assert {
         name: (model.capabilities, model.loaded) for name, model in by_name(sighting).items()
     } == {

@@ -29,6 +29,7 @@ from flm.engines.embedded.process import EmbeddedLauncher, EmbeddedServer
 from flm.engines.prober import HttpProber
 from flm.errors import EngineError, InvalidValue
 from flm.ports.clock import SystemClock
+from flm.ports.engines import Wishes
 from flm.ports.processes import Child, current
 from support.gguf_models import pieces_of, write_demo, write_scripted
 
@@ -227,7 +228,7 @@ async def test_the_engine_reports_the_files_name_and_not_its_path(bench: Bench) 
     path = write_scripted(bench.folder / "s.gguf", "ok")
     server = await bench.start(path, "my-model")
     sighting = await EmbeddedAdapter().describe(
-        HttpProber(SystemClock()), EngineId("embedded"), server.address, server.key, {}
+        HttpProber(SystemClock()), EngineId("embedded"), server.address, server.key, Wishes()
     )
     assert isinstance(sighting.engine.state, Healthy)
     assert [(model.name, model.context_length) for model in sighting.models] == [("my-model", 2048)]

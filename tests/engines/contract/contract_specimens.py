@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.fakes import llamacpp, textgen, vllm
+from support.fakes import llamacpp, lmstudio, ollama, openai_like, textgen, vllm
 from support.fakes.specimen import Specimen
 
 FAKES: tuple[Specimen, ...] = (
@@ -10,6 +10,9 @@ FAKES: tuple[Specimen, ...] = (
     llamacpp.SPECIMEN,
     llamacpp.ROUTER,
     textgen.SPECIMEN,
+    ollama.SPECIMEN,
+    lmstudio.SPECIMEN,
+    *openai_like.SPECIMENS,
 )
 """Each speaks the documented bytes of a named version."""
 

@@ -5,8 +5,12 @@ Whatever it does not know it answers with 200 and an error (its bug tracker, 618
 
 from __future__ import annotations
 
-from support.fakes.base import FakeEngine, Routes, as_json, asked_for
-from support.fakes.openai_like import chat
+from flm.domain.engines import NEEDS_KEY, EngineId, EngineLoad
+from flm.domain.models import Model
+from flm.engines.lmstudio.adapter import LmStudioAdapter
+from support.fakes.base import EVERYWHERE, FakeEngine, Routes, as_json, asked_for, event
+from support.fakes.specimen import Break, Mood, Specimen
+from support.fakes.speech import Speech
 from support.replay import Answer, Reply, Seen
 
 TOKEN_WANTED = as_json(
@@ -138,6 +142,10 @@ class LmStudioFake(FakeEngine):
             self.routes[request.method, path] = as_json({"error": what})
         return super().answer(request)
 
+    def lock(self) -> None:
+        """Its user turned "Require Authentication" on."""
+        self.token = "sk-lm-1"
+
     def _routes(self) -> Routes:
         routes: dict[tuple[str, str], Reply] = {
             ("GET", "/lmstudio-greeting"): as_json({"lmstudio": True}, X_Powered_By="Express"),
@@ -202,15 +210,48 @@ class LmStudioFake(FakeEngine):
             return as_json({"error": said}, "400 Bad Request")
         if asked.get("model") not in self.models:
             asked["model"] = "openai/gpt-oss-20b"
-        return chat(asked)
+        return _speech(str(asked["model"])).chat(request)
 
-    def _embeddings(self, request: Seen) -> bytes:
-        asked = asked_for(request)
-        given = asked.get("input")
-        texts = given if isinstance(given, list) else [given]
-        data = [
-            {"object": "embedding", "index": at, "embedding": [0.25, -0.5, 1.0]}
-            for at, _ in enumerate(texts)
-        ]
-        usage = {"prompt_tokens": 0, "total_tokens": 0}
-        return as_json({"object": "list", "data": data, "model": asked["model"], "usage": usage})
+    def _embeddings(self, request: Seen) -> Answer:
+        return _speech(str(asked_for(request)["model"])).embeddings(request)
+
+
+def _speech(model: str) -> Speech:
+    return Speech(
+        model=model,
+        first={"role": "assistant"},
+        extra={"system_fingerprint": model},
+        headers={"X-Powered-By": "Express"},
+    )
+
+
+OVERFLOW = as_json(
+    {"error": "Trying to keep the first 5000 tokens when context the overflows. However, the model"
+              " is loaded with context length of only 4096 tokens, which is not enough. Try to load"
+              " the model with a larger context length, or provide a shorter input"},
+    "400 Bad Request",
+)  # fmt: skip
+"""As its users report it."""
+
+FAILED = event({"error": {"message": "The model has crashed without additional information."}})
+
+SPECIMEN = Specimen(
+    id="lmstudio",
+    adapter=LmStudioAdapter(),
+    start=LmStudioFake,
+    product="LM Studio",
+    version=None,
+    model=Model(
+        name="openai/gpt-oss-20b", engine=EngineId("lmstudio"),
+        capabilities=("chat", "tools", "reasoning"), context_length=16_384,
+        trained_context=131_072, size_bytes=12_109_567_562, quantization="MXFP4",
+        family="gpt_oss", loaded=True, parameters="20B",
+    ),
+    listing=EVERYWHERE,
+    moods={"locked": Mood(LmStudioFake.lock, "error-api", NEEDS_KEY)},
+    unknown_model=as_json({"error": 'Model "gone" not found. Please specify a valid model.'},
+                          "404 Not Found"),
+    overflow=OVERFLOW,
+    breaks={"an error": Break((FAILED,)), "its model unloaded": Break()},
+    load=EngineLoad(slots=4),
+)  # fmt: skip

@@ -9,8 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from support.fakes.base import FakeEngine, as_json, asked_for, line, opened, stream
-from support.replay import Answer, Reply, Seen, recorded
+from flm.domain.engines import NEEDS_KEY, EngineId
+from flm.domain.models import Model
+from flm.engines.ollama.adapter import OllamaAdapter
+from support.fakes.base import (
+    EVERYWHERE,
+    FakeEngine,
+    as_json,
+    asked_for,
+    instead,
+    line,
+    opened,
+    stream,
+)
+from support.fakes.specimen import Break, Mood, Specimen
+from support.fakes.speech import ARGUMENTS, TEXT, TEXTS, TOOL, VECTOR
+from support.replay import Answer, Reply, Seen, recorded, response
 
 FOLDER = "ollama-0.33.0-rc2"
 VERSION = "0.33.0-rc2"
@@ -20,8 +34,14 @@ CREATED = "2026-11-21T11:46:24.000000000Z"
 BIG = "sha256:" + "6a" * 32
 SMALL = "sha256:" + "11" * 32
 
-WORDS = ("Hello", " there", "!")
-CALL = {"id": "call_1", "function": {"index": 0, "name": "weather", "arguments": {"city": "Ōsu"}}}
+CALL = {"id": "call_1", "function": {"index": 0, "name": TOOL, "arguments": dict(ARGUMENTS)}}
+BUSY = as_json(
+    {"error": "server busy, please try again.  maximum pending requests exceeded"},
+    "503 Service Unavailable",
+)
+"""`ErrMaxQueue` (server/sched.go)."""
+
+FAILED = line({"error": "an error was encountered while running the model: unexpected EOF"})
 
 PULLED: tuple[dict[str, object], ...] = (
     {"status": "pulling manifest"},
@@ -89,6 +109,14 @@ class OllamaFake(FakeEngine):
             ("DELETE", "/api/delete"): self._delete,
         }
 
+    def lock(self) -> None:
+        """Somebody put a proxy before it that demands a key."""
+        self.fault(EVERYWHERE, instead(response("{}", "401 Unauthorized")))
+
+    def fill(self) -> None:
+        """It has more to do than it takes."""
+        self.fault("/api/tags", instead(BUSY))
+
     def _running(self) -> list[dict[str, object]]:
         return [
             {"name": name, "model": name, "size": 519776, "size_vram": 0, "context_length": context,
@@ -136,7 +164,7 @@ class OllamaFake(FakeEngine):
         given = asked.get("input")
         texts = given if isinstance(given, list) else [given]
         self._load(request, name)
-        return as_json({"model": asked["model"], "embeddings": [[0.25, -0.5, 1.0]] * len(texts),
+        return as_json({"model": asked["model"], "embeddings": [list(VECTOR)] * len(texts),
                         "prompt_eval_count": 3 * len(texts)})  # fmt: skip
 
     def _delete(self, request: Seen) -> bytes:
@@ -156,14 +184,14 @@ class OllamaFake(FakeEngine):
         start = {"model": asked["model"], "created_at": CREATED}
         calls = bool(asked.get("tools"))
         end = {"done": True, "done_reason": "stop", "total_duration": 5, "load_duration": 1,
-               "prompt_eval_count": 7, "prompt_eval_duration": 2, "eval_count": len(WORDS),
+               "prompt_eval_count": 9, "prompt_eval_duration": 2, "eval_count": len(TEXTS),
                "eval_duration": 2}  # fmt: skip
         if asked.get("stream") is False:
-            message: dict[str, object] = {"role": "assistant", "content": "".join(WORDS)}
+            message: dict[str, object] = {"role": "assistant", "content": TEXT}
             if calls:
                 message = {"role": "assistant", "content": "", "tool_calls": [CALL]}
             return as_json({**start, "message": message, **end})
-        said: list[dict[str, object]] = [{"content": word} for word in WORDS]
+        said: list[dict[str, object]] = [{"content": word} for word in TEXTS]
         if calls:
             said = [{"content": "", "tool_calls": [CALL]}]
         lines = [
@@ -171,3 +199,29 @@ class OllamaFake(FakeEngine):
         ]
         last = {**start, "message": {"role": "assistant", "content": ""}, **end}
         return stream(map(line, [*lines, last]), NDJSON)
+
+
+SPECIMEN = Specimen(
+    id="ollama",
+    adapter=OllamaAdapter(),
+    start=OllamaFake,
+    product="Ollama",
+    version=VERSION,
+    model=Model(
+        name="tiny:latest", engine=EngineId("ollama"), capabilities=("chat",),
+        context_length=2048, trained_context=2048, size_bytes=519928, quantization="F32",
+        family="llama", loaded=True, created=1795261263, parameters="128K",
+    ),
+    chat="/api/chat",
+    embeddings="/api/embed",
+    listing="/api/tags",
+    moods={
+        "locked": Mood(OllamaFake.lock, "error-api", NEEDS_KEY),
+        "full": Mood(OllamaFake.fill, "running-degraded", "busy"),
+    },
+    unknown_model=recorded(FOLDER, "chat-unknown-model"),
+    overflow=recorded(FOLDER, "chat-context-overflow-no-truncate"),
+    setting="flm config set engines.ollama.num_ctx",
+    busy=BUSY,
+    breaks={"an error": Break((FAILED,)), "its runner gone": Break()},
+)  # fmt: skip

@@ -2,30 +2,45 @@
 
 SGLang (http_server.py, late 2025), KoboldCpp 1.102 (koboldcpp.py), LocalAI of summer 2026
 (core/http/endpoints/openai), Lemonade 11.7 (docs/api), Docker Model Runner 1.2 (pkg/inference),
-TabbyAPI (endpoints/OAI), mlx_lm 0.31 (server.py). All chat with the same three words.
+TabbyAPI (endpoints/OAI), mlx_lm 0.31 (server.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from support.fakes.base import FakeEngine, Routes, as_json, asked_for, event, stream
+from flm.domain.engines import NEEDS_KEY, STARTING, EngineId, EngineLoad
+from flm.domain.models import Model
+from flm.engines.custom.adapter import CustomAdapter
+from support.fakes.base import (
+    EVERYWHERE,
+    FakeEngine,
+    Routes,
+    as_json,
+    asked_for,
+    event,
+    instead,
+)
+from support.fakes.specimen import Break, Mood, Specimen
+from support.fakes.speech import Speech
 from support.replay import Answer, Reply, Seen, response
 
 CREATED = 1744173590
-WORDS = ("Hello", " there", "!")
-CALL = {"id": "call_1", "type": "function", "index": 0,
-        "function": {"name": "weather", "arguments": '{"city":"Ōsu"}'}}  # fmt: skip
-USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 NOT_FOUND = as_json({"detail": "Not Found"}, "404 Not Found")
 
 
 class OpenAiLikeFake(FakeEngine):
-    """An engine that lists ``models`` (entries of `/v1/models`), with routes of its own."""
+    """An engine that lists ``models`` (entries of `/v1/models`), with routes of its own.
+
+    ``missing``: what it says to a model it does not have.
+    """
 
     def __init__(
-        self, models: list[dict[str, object]], more: Mapping[tuple[str, str], Reply] | None = None
+        self,
+        models: list[dict[str, object]],
+        more: Mapping[tuple[str, str], Reply] | None = None,
+        missing: bytes = NOT_FOUND,
     ) -> None:
         routes: Routes = {
             ("GET", "/v1/models"): as_json({"object": "list", "data": models}),
@@ -35,55 +50,51 @@ class OpenAiLikeFake(FakeEngine):
         }
         super().__init__({**routes, **(more or {})})
         self.names = [str(model["id"]) for model in models]
+        self.missing = missing
 
-    def _missing(self, name: object) -> bytes:
-        error = {"message": f"The model `{name}` does not exist.", "type": "not_found_error",
-                 "param": "model", "code": "model_not_found"}  # fmt: skip
-        return as_json({"error": error}, "404 Not Found")
+    def lock(self) -> None:
+        """It demands a key."""
+        locked = as_json({"error": "Unauthorized"}, "401 Unauthorized")
+        self.fault(EVERYWHERE, instead(locked))
 
-    def _chat(self, request: Seen) -> bytes | Answer:
-        asked = asked_for(request)
-        name = asked.get("model")
-        return chat(asked) if name in self.names else self._missing(name)
+    def load(self) -> None:
+        """It is there, and its model is not yet."""
+        self.fault(
+            "/v1/models", instead(as_json({"status": "starting"}, "503 Service Unavailable"))
+        )
 
-    def _embeddings(self, request: Seen) -> bytes:
-        asked = asked_for(request)
-        name = asked.get("model")
+    def _chat(self, request: Seen) -> Answer:
+        return self._answer(request, Speech.chat)
+
+    def _embeddings(self, request: Seen) -> Answer:
+        return self._answer(request, Speech.embeddings)
+
+    def _answer(self, request: Seen, say: Callable[[Speech, Seen], Answer]) -> Answer:
+        name = str(asked_for(request).get("model"))
         if name not in self.names:
-            return self._missing(name)
-        given = asked.get("input")
-        texts = given if isinstance(given, list) else [given]
-        data = [
-            {"object": "embedding", "index": at, "embedding": [0.25, -0.5, 1.0]}
-            for at, _ in enumerate(texts)
-        ]
-        usage = {"prompt_tokens": 3 * len(texts), "total_tokens": 3 * len(texts)}
-        return as_json({"object": "list", "data": data, "model": name, "usage": usage})
+            return Answer(self.missing)
+        return say(Speech(model=name, first={"role": "assistant", "content": ""}), request)
 
 
-def chat(asked: dict[str, object]) -> bytes | Answer:
-    """The answer to a chat request, whole or as events; a tool's call when there are tools."""
-    base = {"id": "chatcmpl-1", "created": CREATED, "model": asked.get("model")}
-    calls = bool(asked.get("tools"))
-    finish = "tool_calls" if calls else "stop"
-    if asked.get("stream") is not True:
-        message: dict[str, object] = {"role": "assistant", "content": "".join(WORDS)}
-        if calls:
-            message = {"role": "assistant", "content": None, "tool_calls": [CALL]}
-        choice = {"index": 0, "message": message, "finish_reason": finish}
-        whole = {**base, "object": "chat.completion", "choices": [choice], "usage": USAGE}
-        return as_json(whole)
-    said: list[dict[str, object]] = [{"content": word} for word in WORDS]
-    if calls:
-        said = [{"tool_calls": [CALL]}]
-    deltas = [{"role": "assistant", "content": ""}, *said, {}]
-    chunks = [
-        {**base, "object": "chat.completion.chunk",
-         "choices": [{"index": 0, "delta": delta, "finish_reason": None if delta else finish}]}
-        for delta in deltas
-    ]  # fmt: skip
-    usage = {**base, "object": "chat.completion.chunk", "choices": [], "usage": USAGE}
-    return stream([*map(event, chunks), event(usage), event("[DONE]")])
+MOODS = {
+    "locked": Mood(OpenAiLikeFake.lock, "error-api", NEEDS_KEY),
+    "loading": Mood(OpenAiLikeFake.load, "running-degraded", STARTING),
+}
+
+
+SGLANG_MISSING = as_json(
+    {"object": "error", "message": "The model `gone` does not exist.", "type": "NotFoundError",
+     "param": None, "code": 404},
+    "404 Not Found",
+)  # fmt: skip
+SGLANG_OVERFLOW = as_json(
+    {"object": "error", "message": "The input (40000 tokens) is longer than the model's context "
+                                   "length (32768 tokens).",
+     "type": "BadRequestError", "param": None, "code": 400},
+    "400 Bad Request",
+)  # fmt: skip
+SGLANG_FAILED = event({"error": {"object": "error", "message": "the scheduler has died",
+                                 "type": "InternalServerError", "code": 500}})  # fmt: skip
 
 
 def sglang(*, generates: bool = True) -> OpenAiLikeFake:
@@ -100,7 +111,8 @@ def sglang(*, generates: bool = True) -> OpenAiLikeFake:
     model = {"id": "Qwen/Qwen2.5-VL-7B-Instruct", "object": "model", "created": CREATED,
              "owned_by": "sglang", "root": "Qwen/Qwen2.5-VL-7B-Instruct",
              "max_model_len": 32768}  # fmt: skip
-    return OpenAiLikeFake([model], {("GET", "/get_model_info"): as_json(info)})
+    more = {("GET", "/get_model_info"): as_json(info)}
+    return OpenAiLikeFake([model], {**more}, SGLANG_MISSING)
 
 
 def koboldcpp() -> OpenAiLikeFake:
@@ -121,7 +133,9 @@ def koboldcpp() -> OpenAiLikeFake:
             ("GET", "/api/extra/true_max_context_length"): as_json({"value": 12288}),
             ("GET", "/api/extra/perf"): as_json(perf),
             ("GET", "/api/v1/model"): as_json({"result": name}),
-            ("GET", "/.well-known/serviceinfo"): as_json({"software": {"name": "KoboldCpp"}}),
+            ("GET", "/.well-known/serviceinfo"): as_json(
+                {"version": "0.2", "software": {"name": "KoboldCpp", "version": "1.102"}}
+            ),
         },
     )
 
@@ -211,3 +225,57 @@ def mlx() -> OpenAiLikeFake:
         [{"id": "mlx-community/Qwen3-4B-4bit", "object": "model", "created": CREATED}],
         {("GET", "*"): response("Not Found", "404 Not Found", content_type="text/plain")},
     )
+
+
+KOBOLD_BUSY = as_json(
+    {"detail": {"msg": "Server is busy; please try again later.", "type": "service_unavailable"}},
+    "503 Service Unavailable",
+)
+
+SPECIMENS = (
+    Specimen(
+        id="sglang",
+        adapter=CustomAdapter(),
+        start=sglang,
+        product="SGLang",
+        version=None,
+        model=Model(
+            name="Qwen/Qwen2.5-VL-7B-Instruct", engine=EngineId("sglang"),
+            capabilities=("chat", "vision"), context_length=32768, loaded=True, created=CREATED,
+        ),
+        moods=MOODS,
+        unknown_model=SGLANG_MISSING,
+        overflow=SGLANG_OVERFLOW,
+        breaks={"an error": Break((SGLANG_FAILED, event("[DONE]"))), "its process gone": Break()},
+    ),
+    Specimen(
+        id="koboldcpp",
+        adapter=CustomAdapter(),
+        start=koboldcpp,
+        product="KoboldCpp",
+        version="1.102",
+        model=Model(
+            name="koboldcpp/gemma-3-4b-it-Q4_K_M", engine=EngineId("koboldcpp"),
+            capabilities=("chat", "embeddings", "vision"), context_length=12288, loaded=True,
+            created=CREATED,
+        ),
+        moods=MOODS,
+        busy=KOBOLD_BUSY,
+        breaks={"its process gone": Break()},
+        load=EngineLoad(running=1, waiting=2, slots=1),
+    ),
+    Specimen(
+        id="lemonade",
+        adapter=CustomAdapter(),
+        start=lemonade,
+        product="Lemonade",
+        version="11.7.0",
+        model=Model(
+            name="Qwen3-0.6B-GGUF", engine=EngineId("lemonade"),
+            capabilities=("chat", "reasoning"), context_length=8192, trained_context=40960,
+            size_bytes=380_000_000, loaded=True, created=CREATED,
+        ),
+        moods=MOODS,
+        breaks={"its backend gone": Break()},
+    ),
+)  # fmt: skip

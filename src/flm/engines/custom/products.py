@@ -168,7 +168,7 @@ async def _localai(get: Ask) -> Told:
         )
         for model in (told.data if told is not None else ())
     }
-    return Told(product="LocalAI", version=known.version.removeprefix("v"), each=each)
+    return Told(product="LocalAI", version=known.version, each=each)
 
 
 class _Options(msgspec.Struct):
