@@ -282,14 +282,15 @@ class Installer:
             self._folder.point_to(new)
             self._setting.set(str(self._folder.program(new)))
         except BaseException:
-            with contextlib.suppress(OSError, FlmError):
-                self._switch_back(have)
+            with contextlib.suppress(OSError):
+                self._folder.point_to(have)
+            with contextlib.suppress(FlmError):
+                self._set_back(have)
             with contextlib.suppress(OSError):
                 remove(folder)
             raise
 
-    def _switch_back(self, have: Installed | None) -> None:
-        self._folder.point_to(have)
+    def _set_back(self, have: Installed | None) -> None:
         if have is None:
             self._setting.reset()
         else:

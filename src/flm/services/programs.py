@@ -91,13 +91,17 @@ class ProgramFolder:
             (self.root / _CURRENT).unlink(missing_ok=True)
             return
         draft = self.root / f"{_CURRENT}.new"
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            os.write(descriptor, msgspec.json.encode(record))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        draft.replace(self.root / _CURRENT)
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            try:
+                os.write(descriptor, msgspec.json.encode(record))
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            draft.replace(self.root / _CURRENT)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
 
     def sweep(self) -> None:
         """Remove what earlier runs left: half a folder, versions that are not the one and that

@@ -30,7 +30,7 @@ _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "
 
 _SUM = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(?:\./)?(\S.*)")
 _TAG = re.compile(r"/tag/v?([^/?#]+)$")
-_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,63}")
+_VERSION = re.compile(r"[0-9]([0-9A-Za-z.+_-]{0,62}[0-9A-Za-z])?(?<!\.new)")
 _SUMS_LIMIT = 1 << 20
 
 
@@ -154,7 +154,7 @@ def sums_in(text: str, alone: str) -> dict[str, str]:
 def checked_version(text: str) -> str:
     """A version without the `v` before it. Raises `InvalidValue` for what cannot be one."""
     version = text.strip().removeprefix("v")
-    if not _VERSION.fullmatch(version) or version.endswith("."):
+    if not _VERSION.fullmatch(version):
         raise InvalidValue(
             N_("{text!r} is no version."),
             remedy=N_("Give one such as 0.33.0, or leave --version out for the newest."),
