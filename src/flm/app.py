@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self, cast
 import msgspec
 
 from flm import __version__
-from flm.domain.engines import Engine, EngineId, serves
+from flm.domain.engines import Address, Engine, EngineId, serves
+from flm.domain.instance import instance_of
 from flm.domain.models import Model
 from flm.errors import N_, Conflict
 from flm.opening import FIRST_KEY_LABEL, FirstKey, Opening, make_detector, wanted

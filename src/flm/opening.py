@@ -5,6 +5,7 @@ Part of the composition root (`flm.app`), apart because only a controller needs 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import subprocess
@@ -13,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from flm.domain.engines import Engine, EngineDefinition
+from flm.domain.engines import Engine
+from flm.domain.instance import instance_of
 from flm.domain.models import GgufFile, Model
-from flm.errors import N_, InternalError, UserError
+from flm.errors import N_, InternalError, StoreError, UserError
 from flm.settings import Settings, resolve
 
 if TYPE_CHECKING:
@@ -23,8 +25,10 @@ if TYPE_CHECKING:
     from flm.control.publisher import Read
     from flm.control.world import Opened
     from flm.ports.engines import Sighting
-    from flm.ports.repositories import Store
-    from flm.services.detection import Detector
+    from flm.ports.repositories import EngineRepository, Everything, Store
+    from flm.services.detection import Detector, Wanted
+
+logger = logging.getLogger("flm.opening")
 
 FIRST_KEY_LABEL = "first key"
 DEMO_SECONDS = 60.0
@@ -67,7 +71,7 @@ class Opening:
         logging.getLogger("alembic").setLevel(logging.WARNING)
         migrate(services.paths)
         store = open_store(services.paths)
-        engines = EngineService(store.engines, services.secrets, Quiet())
+        engines = EngineService(store.engines, services.secrets, Quiet(), store.settings)
         if self._options.foreground:
             self._make_first_key(store)
         if self._options.demo:
@@ -80,8 +84,9 @@ class Opening:
             demo=self._options.demo,
         )
         settings = resolve(store.settings.all(), services.environ, services.overrides)
-        watching = _Watching(make_detector(services, settings), services.environ)
-        return Opened(store, reader, watching, services.secrets.pepper())
+        pepper = services.secrets.pepper()
+        watching = _Watching(make_detector(services, settings), store.engines, pepper)
+        return Opened(store, reader, watching, pepper)
 
     def _make_first_key(self, store: Store) -> None:
         from flm.services.keys import KeyService
@@ -137,11 +142,12 @@ def _write_demo(path: Path) -> None:
 
 
 class _Watching:
-    """A `Detector` as the controller uses it."""
+    """A `Detector` as the controller uses it: the ids it gives are kept."""
 
-    def __init__(self, detector: Detector, environ: Mapping[str, str]) -> None:
+    def __init__(self, detector: Detector, engines: EngineRepository, pepper: bytes) -> None:
         self._detector = detector
-        self._environ = environ
+        self._engines = engines
+        self._instance = instance_of(pepper)
 
     def remember(self, cached: Iterable[tuple[Engine, Sequence[Model]]]) -> None:
         """Take what was seen by an earlier process for what was seen before."""
@@ -149,17 +155,24 @@ class _Watching:
 
     async def look(self, read: Read) -> Sequence[Sighting]:
         """Every engine that is here, or was added, as it is now."""
-        everything = read.everything
-        added = [(each, read.engine_keys.get(each.id)) for each in everything.definitions]
-        return await look_with(
-            self._detector, added, self._environ, read.settings, everything.files
+        seen = await self._detector.look(
+            wanted(read.everything, read.settings, read.engine_keys, self._instance)
         )
+        named = self._detector.named()
+        if named:
+            try:
+                await asyncio.to_thread(self._engines.note, named)
+            except StoreError as error:
+                logger.warning("the ids of found engines are not kept: %s", error)
+        return seen
 
 
 def make_detector(services: Services, settings: Settings) -> Detector:
     """A detector with the thresholds of these settings, which has seen nothing yet."""
+    from flm.engines.fingerprint import identify
     from flm.engines.prober import HttpProber
     from flm.engines.registry import adapters
+    from flm.ports.processes.machine import LocalMachine
     from flm.services.detection import Detector
     from flm.services.engine_states import Thresholds
 
@@ -167,6 +180,8 @@ def make_detector(services: Services, settings: Settings) -> Detector:
         adapters(),
         HttpProber(services.clock),
         services.clock,
+        identify,
+        LocalMachine(services.environ),
         services.launcher,
         Thresholds(
             latency_ms=float(settings.engine_health_latency_threshold_ms),
@@ -175,16 +190,28 @@ def make_detector(services: Services, settings: Settings) -> Detector:
     )
 
 
-async def look_with(
-    detector: Detector,
-    added: Sequence[tuple[EngineDefinition, str | None]],
-    environ: Mapping[str, str],
-    settings: Settings,
-    files: Sequence[GgufFile],
-) -> list[Sighting]:
-    """One look; ``added``: the engines the user added, each with its own key in clear."""
-    from flm.services.detection import Added
+def wanted(
+    everything: Everything, settings: Settings, keys: Mapping[str, str], instance: str
+) -> Wanted:
+    """What a look is told. ``keys``: the engines' own keys in clear, by id.
 
-    return await detector.look(
-        [Added(definition, key) for definition, key in added], environ, settings.contexts, files
+    The one place where settings become an engine's `Wishes`. Cloud models are wanted of every
+    Ollama or of none.
+    """
+    from flm.ports.engines import Wishes
+    from flm.services.detection import Added, Wanted
+
+    cloud = settings.engines_ollama_cloud
+    return Wanted(
+        added=[Added(each, keys.get(each.id)) for each in everything.definitions],
+        known=everything.known,
+        keys=keys,
+        files=everything.files,
+        wishes={
+            engine: Wishes(contexts=of.num_ctx, capabilities=of.capabilities, cloud=cloud)
+            for engine, of in settings.engines.items()
+        },
+        otherwise=Wishes(cloud=cloud),
+        paths={engine: of.path for engine, of in settings.engines.items() if of.path},
+        instance=instance,
     )

@@ -130,7 +130,7 @@ async def test_locked_engines_are_told_by_what_stays_open() -> None:
 
 
 async def test_a_locked_text_generation_webui_is_told_by_what_it_hides() -> None:
-    """401 where it has something, 404 where it has nothing; a server that says 401 to all is none."""
+    """401 where it has something, 404 elsewhere; who says 401 to everything is nobody."""
     refused = as_json({"detail": "Unauthorized"}, "401 Unauthorized")
     routes: Routes = {
         ("GET", "/v1/internal/model/info"): refused,

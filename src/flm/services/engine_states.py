@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from flm.domain.engines import Degraded, EngineState, Healthy, NetworkError, serves
+from flm.domain.engines import (
+    STARTING,
+    Degraded,
+    EngineState,
+    Healthy,
+    NetworkError,
+    serves,
+)
 from flm.ports.engines import NO_ANSWER
 
 
@@ -30,7 +37,8 @@ def judge(seen: EngineState, before: Health | None, thresholds: Thresholds) -> H
 
     A refused connection is an error at once: a dead engine is never served as alive. Silence of
     an engine that served is what a busy one shows too: it stays degraded until it has been
-    silent ``network_failures`` times. A degraded engine is healthy after ``good_checks``.
+    silent ``network_failures`` times. A degraded engine is healthy after ``good_checks``, one
+    that was only starting at once.
     """
     if isinstance(seen, NetworkError):
         return _silent(seen, before, thresholds)
@@ -52,7 +60,8 @@ def _answering(seen: Healthy, before: Health | None, thresholds: Thresholds) -> 
     if seen.latency_ms > thresholds.latency_ms:
         return Health(Degraded(seen.latency_ms, f"slower than {thresholds.latency_ms:g} ms"))
     good = (before.good if before is not None else 0) + 1
-    was_degraded = before is not None and isinstance(before.state, Degraded)
+    state = before.state if before is not None else None
+    was_degraded = isinstance(state, Degraded) and state.reason != STARTING
     if was_degraded and good < thresholds.good_checks:
         reason = f"recovering, {good} of {thresholds.good_checks} good checks"
         return Health(Degraded(seen.latency_ms, reason), 0, good)

@@ -1,0 +1,114 @@
+"""What detection has to say about an engine besides its state. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from flm.domain.engines import (
+    NEEDS_KEY,
+    ApiError,
+    Engine,
+    EngineId,
+    EngineKind,
+    Finding,
+    InstalledOnly,
+    NetworkError,
+)
+from flm.errors import N_
+from flm.ports.machine import Host, Machine
+
+_WINDOWS: Mapping[EngineKind, tuple[str, ...]] = {
+    "ollama": ("/mnt/*/Users/*/AppData/Local/Programs/Ollama/ollama.exe",),
+    "lmstudio": (
+        "/mnt/*/Users/*/.lmstudio/bin/lms.exe",
+        "/mnt/*/Users/*/AppData/Local/Programs/LM Studio/LM Studio.exe",
+    ),
+}
+"""Where Windows' programs lie as WSL2 sees them."""
+
+_OPENING: Mapping[EngineKind, str] = {
+    "ollama": N_(
+        "In Windows, set the variable OLLAMA_HOST to 0.0.0.0 and start Ollama again (and let the "
+        "firewall admit WSL only), or set networkingMode=mirrored in .wslconfig."
+    ),
+    "lmstudio": N_(
+        "In Windows, switch on `Serve on Local Network` in LM Studio, or set "
+        "networkingMode=mirrored in .wslconfig."
+    ),
+}
+
+
+def findings(engine: Engine, hosts: Sequence[Host]) -> tuple[Finding, ...]:
+    """What the user should know of an engine as it was seen now."""
+    made: list[Finding] = []
+    address = engine.address
+    if isinstance(engine.state, ApiError) and engine.state.reason == NEEDS_KEY:
+        made.append(
+            Finding(
+                code="needs_key",
+                message=N_("{engine} wants a key, or another one."),
+                remedy=N_("`flm engines set-key {engine} --api-key-stdin` stores it."),
+                values={"engine": engine.id},
+                level="note",
+            )
+        )
+    if address is not None and engine.remote and not address.tls:
+        made.append(
+            Finding(
+                code="plain_http",
+                message=N_("Prompts to {engine} cross the network unencrypted."),
+                remedy=N_("Put HTTPS before it, and add it by its https:// URL."),
+                values={"engine": engine.id},
+            )
+        )
+    if address is not None and isinstance(engine.state, NetworkError) and hosts:
+        made += _unreached(engine, address.host, address.is_loopback, hosts)
+    return tuple(made)
+
+
+def _unreached(
+    engine: Engine, host: str, is_loopback: bool, hosts: Sequence[Host]
+) -> list[Finding]:
+    """Why an engine does not answer that was added from within WSL2 or a container."""
+    around = next((each for each in hosts if each.address == host), None)
+    if around is None and not is_loopback:
+        return []
+    if around is None:
+        message = N_("Here {address} is this container or WSL itself, not the machine around it.")
+        remedy = N_("That machine is {host}: add the engine with that address.")
+    else:
+        message = N_("{engine} may listen on the other side's loopback only, out of reach here.")
+        remedy = N_("Have it listen on {host} too, behind a firewall, or run FLM over there.")
+    values = {"engine": engine.id, "address": host, "host": hosts[0].address}
+    return [Finding(code="other_side", message=message, remedy=remedy, values=values, level="note")]
+
+
+def out_of_reach(machine: Machine, hosts: Sequence[Host], seen: Sequence[Engine]) -> list[Engine]:
+    """Windows' engines that WSL2 sees on the disk and reaches nowhere, with the explanation."""
+    near = next((each for each in hosts if each.how == "wsl"), None)
+    if near is None:
+        return []
+    reached = {engine.kind for engine in seen}
+    made: list[Engine] = []
+    for kind, patterns in _WINDOWS.items():
+        found = next((path for each in patterns for path in machine.matching(each)), None)
+        if found is None or kind in reached:
+            continue
+        made.append(_other_side(kind, found, near))
+    return made
+
+
+def _other_side(kind: EngineKind, program: str, near: Host) -> Engine:
+    finding = Finding(
+        code="other_side",
+        message=N_(
+            "{program} is installed in Windows and does not answer at {host}: it does not run, or "
+            "it listens on Windows' own loopback only."
+        ),
+        remedy=_OPENING[kind],
+        values={"program": program, "host": near.address},
+        level="note",
+    )
+    return Engine(
+        id=EngineId(kind), kind=kind, state=InstalledOnly(), detail=program, findings=(finding,)
+    )
