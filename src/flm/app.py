@@ -34,6 +34,7 @@ from flm.wire.control import Status
 
 if TYPE_CHECKING:
     from flm.control.controller import Controller
+    from flm.control.engine_process import EngineMeans
     from flm.engines.download import Downloader
     from flm.engines.embedded.process import EmbeddedLauncher
     from flm.ports.engines import Sighting
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from flm.services.keys import KeyService
     from flm.services.logs import LogService
     from flm.services.models import ModelService
+    from flm.services.operations import OperationService
     from flm.services.settings import SettingsService
     from flm.store import FileSecrets
     from flm.wire.snapshot import EngineDialect
@@ -222,6 +224,13 @@ class Services:
         from flm.services.models import ModelService
 
         return ModelService(self.store.files, self.launcher, self.clock, self.proxies)
+
+    @cached_property
+    def operations(self) -> OperationService:
+        """What the controller does that takes long."""
+        from flm.services.operations import OperationService
+
+        return OperationService(self.proxies)
 
     @cached_property
     def logs(self) -> LogService:

@@ -23,6 +23,14 @@ engines = Group(
         "uninstall": Lazy(
             "flm.cli.engines_install:uninstall", N_("Remove the Ollama that FLM installed.")
         ),
+        "start": Lazy(
+            "flm.cli.engines_run:start",
+            N_("Start an engine that is installed here, for this machine only."),
+        ),
+        "stop": Lazy(
+            "flm.cli.engines_run:stop",
+            N_("Stop an engine that FLM started, when its requests have ended."),
+        ),
     },
     help=N_(
         "Engines: what runs here, and what you add.\n\n"

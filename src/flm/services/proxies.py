@@ -185,13 +185,17 @@ class ProxyService:
 
     def owner_key(self) -> str:
         """The key for the owner's own requests. Raises `NotRunning` when nothing runs."""
-        return self._demand(OwnerKeyRequest(), OwnerKey, ANSWER_SECONDS).key
+        return self.demand(OwnerKeyRequest(), OwnerKey, ANSWER_SECONDS).key
 
     def detect(self) -> Status:
         """Have it look for engines now. Raises `NotRunning` when nothing runs."""
-        return self._demand(DetectRequest(), Status, DETECT_SECONDS + SOCKET_SECONDS)
+        return self.demand(DetectRequest(), Status, DETECT_SECONDS + SOCKET_SECONDS)
 
-    def _demand(self, request: ControlRequest, kind: type[_Answer], seconds: float) -> _Answer:
+    def demand(self, request: ControlRequest, kind: type[_Answer], seconds: float) -> _Answer:
+        """The controller's answer to `request`, which it may take `seconds` for.
+
+        Raises `NotRunning` when nothing runs, and what the controller answers with.
+        """
         answer = self._ask(request, kind, seconds)
         if answer is None:
             raise NotRunning(
@@ -285,7 +289,7 @@ def _opened(line: bytes, kind: type[_Answer]) -> _Answer:
     try:
         fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
         if "error" in fields:
-            raise _error(msgspec.json.decode(fields["error"], type=Failure))
+            raise error_of(msgspec.json.decode(fields["error"], type=Failure))
         return msgspec.json.decode(fields["ok"], type=kind)
     except (msgspec.DecodeError, KeyError) as error:
         raise InternalError(
@@ -301,7 +305,7 @@ _KINDS: tuple[type[FlmError], ...] = (
 )  # fmt: skip
 
 
-def _error(failure: Failure) -> FlmError:
+def error_of(failure: Failure) -> FlmError:
     """The error a controller raised, of the nearest class of the tree and with its own code."""
     by_code = {"port_taken": Conflict, "already_running": Conflict}
     kind: type[FlmError] | None = by_code.get(failure.code)
