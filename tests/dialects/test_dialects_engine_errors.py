@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 from dialects_recorded import LLAMACPP, OLLAMA, OLLAMA_TARGET, OPENAI_TARGET, VLLM, WEBUI, recorded
 from hypothesis import given
@@ -204,3 +205,26 @@ def test_errors_have_openais_shape() -> None:
     ).encode()
     assert error_body(refusal) == whole
     assert error_event(refusal) == b"data: " + whole + b"\n\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The model has crashed without additional information. (Exit code: 6)",
+        "Model unloaded.",
+        "Model is unloaded",
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400, 404])
+def test_a_model_that_dies_is_not_the_clients_fault(status: int, said: str) -> None:
+    """LM Studio answers 400, or 200 with an error in it: it is the engine that failed."""
+    error = explain(status, {}, msgspec.json.encode({"error": said}))
+    assert (error.status, error.code, error.should_retry) == (502, "engine_error", False)
+    assert said in error.message
+
+
+def test_a_response_format_that_lm_studio_rejects_is_the_clients() -> None:
+    """It knows `json_schema` and says so."""
+    said = "'response_format.type' must be 'json_schema' or 'text'"
+    error = explain(400, {}, msgspec.json.encode({"error": said}))
+    assert (error.status, error.code, error.message) == (400, "invalid_value", said)

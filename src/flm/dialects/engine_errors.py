@@ -140,6 +140,14 @@ def _credentials(seen: _Seen) -> EngineError | None:
     )
 
 
+_DIED = re.compile(r"model has crashed|model (?:is |was |has been )?unloaded")
+
+
+def _died(seen: _Seen) -> EngineError | None:
+    """LM Studio calls it the client's fault (400) when its model crashes or is unloaded."""
+    return _failed(seen) if seen.status < 500 and _DIED.search(seen.text) else None
+
+
 _NO_MODEL = re.compile(
     r"\bmodels?\b.{0,300}?(?:not found|does ?n[o']t exist|not exist|unknown)|unknown model"
     r"|no such model|model_not_found",
@@ -269,6 +277,7 @@ _RULES: tuple[_Rule, ...] = (
     _context_overflow,
     _unsupported_modality,
     _busy,
+    _died,
     _model_missing,
     _cannot,
     _bad_request,
