@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
-from flm.domain.engines import Address, ApiError, Degraded, EngineId, Healthy, NetworkError
+from flm.domain.engines import Address, ApiError, EngineId, EngineLoad, Healthy
 from flm.engines.llamacpp.adapter import LlamaCppAdapter
-from flm.engines.llamacpp.detect import ancestors, is_child
+from flm.engines.llamacpp.launch import LlamaCppStarter
 from flm.engines.prober import HttpProber
 from flm.ports.clock import SystemClock
-from flm.ports.engines import Sighting
+from flm.ports.engines import Installation, Sighting, Wishes
 from support import engines
+from support.fakes.base import as_json
+from support.fakes.llamacpp import GEMMA, QWEN, LlamaCppFake, RouterFake
+from support.machines import MadeUp
 from support.replay import ReplayServer, Reply, recorded, response
 
 LLAMACPP = EngineId("llamacpp")
 EMBEDDING_SERVER = "llamacpp-xllamacpp-2026.10-embed"
-
-ROUTER_MODELS = (
-    '{"object":"list","data":['
-    '{"id":"ggml-org/gemma-3-4b-it-GGUF:Q4_K_M","object":"model","owned_by":"llamacpp",'
-    '"status":{"value":"loaded","args":[]},"source":"cache"},'
-    '{"id":"/srv/models/qwen3.gguf","object":"model","owned_by":"llamacpp",'
-    '"status":{"value":"unloaded","args":[]}}]}'
-)
-ROUTER_PROPS = (
-    '{"role":"router","max_instances":4,"models_autoload":true,"model_alias":"llama-server",'
-    '"model_path":"none","build_info":"b10500-abc"}'
-)
 
 
 @pytest.fixture
@@ -37,109 +26,72 @@ def prober() -> HttpProber:
     return HttpProber(SystemClock())
 
 
-def alone(address: Address) -> tuple[tuple[int, str], ...]:
-    """A server that a shell started."""
-    return ((4242, "llama-server"), (4000, "bash"), (1, "init"))
-
-
 async def describe(prober: HttpProber, routes: dict[tuple[str, str], Reply]) -> Sighting:
     """What the adapter makes of a server with those answers."""
     with ReplayServer(routes) as server:
-        return await LlamaCppAdapter(alone).describe(prober, LLAMACPP, server.address, None, {})
+        return await look(prober, server)
 
 
-def test_both_default_ports_are_searched_on_both_addresses() -> None:
-    """8080 until August 2026, 9931 since."""
-    assert LlamaCppAdapter().candidates({}) == (
-        Address("127.0.0.1", 8080),
-        Address("::1", 8080),
-        Address("127.0.0.1", 9931),
-        Address("::1", 9931),
-    )
-
-
-@pytest.mark.parametrize("told", ["", "0", "70000", "-1", "http", "\u0663\u0664"])
-def test_a_port_that_is_none_is_not_searched(told: str) -> None:
-    """LLAMA_CPP_PORT must be a port to count."""
-    assert LlamaCppAdapter().candidates({"LLAMA_CPP_PORT": told}) == LlamaCppAdapter().candidates(
-        {}
-    )
-
-
-def test_the_port_that_is_told_comes_first() -> None:
-    """LLAMA_CPP_PORT is likeliest."""
-    first = LlamaCppAdapter().candidates({"LLAMA_CPP_PORT": "4711"})[0]
-    assert first == Address("127.0.0.1", 4711)
+async def look(prober: HttpProber, server: ReplayServer) -> Sighting:
+    """What the adapter says of a server."""
+    adapter = LlamaCppAdapter()
+    return await adapter.describe(prober, LLAMACPP, server.address, None, Wishes())
 
 
 @pytest.mark.parametrize(
-    "routes",
+    ("told", "ports"),
     [
-        engines.llamacpp(),
-        engines.llamacpp_locked(),
-        {("GET", "*"): engines.LOADING},
-        engines.llamacpp(props=response(ROUTER_PROPS)),
+        ({}, [8080, 9931]),
+        ({"LLAMA_CPP_PORT": "4711"}, [4711, 8080, 9931]),
+        ({"LLAMA_CPP_PORT": "9931"}, [9931, 8080]),
+        ({"LLAMA_CPP_PORT": "http"}, [8080, 9931]),
     ],
-    ids=["ready", "locked", "loading", "router"],
 )
-async def test_a_real_server_is_recognised_in_every_state(
-    prober: HttpProber, routes: dict[tuple[str, str], Reply]
-) -> None:
-    """Ready, demanding a key, still loading, or a router."""
-    with ReplayServer(routes) as server:
-        assert await LlamaCppAdapter(alone).recognise(prober, server.address)
+def test_it_is_searched_at_both_default_ports(told: dict[str, str], ports: list[int]) -> None:
+    """8080 until August 2026, 9931 since; the one that is told is likeliest."""
+    places = LlamaCppAdapter().places(MadeUp(environment=told))
+    assert list(places) == [Address(h, port) for port in ports for h in ("127.0.0.1", "::1")]
+
+
+BUILT = "/home/you/llama.cpp/build/bin/llama-server"
+BREW = "/opt/homebrew/bin/llama-server"
+UNIFIED = "/home/you/.local/bin/llama"
 
 
 @pytest.mark.parametrize(
-    "routes",
+    ("machine", "program"),
     [
-        engines.lm_studio(),
-        engines.koboldcpp(),
-        engines.ollama(),
-        engines.vllm(),
-        {("GET", "*"): response('{"error":"Unauthorized"}', "401 Unauthorized")},
-        {("GET", "*"): response("", "503 Service Unavailable")},
-        {("GET", "*"): response("<html>", content_type="text/html")},
+        (MadeUp(), None),
+        (MadeUp(programs={"llama-server": "/p/llama-server"}), "/p/llama-server"),
+        (MadeUp(files={BUILT: ""}), BUILT),
+        (MadeUp("darwin", files={BREW: ""}), BREW),
+        (MadeUp(files={UNIFIED: ""}), UNIFIED),
+        (MadeUp(programs={"llama": "/usr/bin/llama"}), None),
+        (MadeUp(environment={"LLAMA_CPP_PATH": "/opt/l/llama-server"},
+                files={"/opt/l/llama-server": ""}), "/opt/l/llama-server"),
+        (MadeUp(environment={"LLAMA_CPP_PATH": "/opt/l"},
+                files={"/opt/l/build/bin/llama-server": "", BUILT: ""}),
+         "/opt/l/build/bin/llama-server"),
+        (MadeUp(environment={"LLAMA_CPP_PATH": "/gone"}, files={BUILT: ""}), BUILT),
+        (MadeUp("win32", files={r"C:\Users\you\AppData\Local\llama-app\llama.exe": ""}),
+         r"C:\Users\you\AppData\Local\llama-app\llama.exe"),
+        (MadeUp("win32", environment={"LLAMA_CPP_PATH": r"D:\llama"},
+                files={r"D:\llama\llama-server.exe": ""}), r"D:\llama\llama-server.exe"),
     ],
-    ids=["LM Studio", "KoboldCpp", "Ollama", "vLLM", "locked vLLM", "a starting proxy", "a page"],
-)
-async def test_a_look_alike_is_not_taken_for_llamacpp(
-    prober: HttpProber, routes: dict[tuple[str, str], Reply]
-) -> None:
-    """`/props` without `build_info` is somebody else's."""
-    with ReplayServer(routes) as server:
-        assert not await LlamaCppAdapter(alone).recognise(prober, server.address)
+    ids=["nowhere", "PATH", "built", "Homebrew", "its installer's", "a common name on PATH",
+         "told", "a told folder", "told wrongly", "Windows", "told on Windows"],
+)  # fmt: skip
+def test_its_program_is_found(machine: MadeUp, program: str | None) -> None:
+    """`llama` counts only where its own installer puts it: many programs are called so."""
+    expected = None if program is None else Installation(program=program)
+    assert LlamaCppAdapter().installed(machine) == expected
 
 
-@pytest.mark.parametrize(
-    "parent", ["ollama", "Ollama.exe", "lemond", "jan", "com.docker.backend", "llama-server"]
-)
-async def test_the_child_of_another_engine_is_not_listed(prober: HttpProber, parent: str) -> None:
-    """It is reached through its parent."""
-    chain = ((5, "llama-server"), (4, parent), (1, "init"))
-    with ReplayServer(engines.llamacpp()) as server:
-        assert not await LlamaCppAdapter(lambda _: chain).recognise(prober, server.address)
-
-
-def test_a_child_of_ours_is_not_listed() -> None:
-    """Whatever its name, what FLM started is FLM's business."""
-    assert is_child(((5, "python3"), (4, "python3")), own_pid=4)
-    assert not is_child(((5, "llama-server"), (4, "zsh")), own_pid=9)
-    assert not is_child((), own_pid=9)
-
-
-def test_the_process_behind_a_port_is_found_with_its_parents() -> None:
-    """This process listens: it is the first, its parent the second."""
-    with ReplayServer({}) as server:
-        chain = ancestors(server.address)
-    assert [pid for pid, _ in chain[:2]] == [os.getpid(), os.getppid()]
-
-
-def test_nobody_behind_a_port_is_no_chain() -> None:
-    """What cannot be known is empty, and no error."""
-    with ReplayServer({}) as server:
-        gone = server.address
-    assert ancestors(gone) == ()
+def test_its_service_is_told() -> None:
+    """What the service manager runs is the service manager's to stop."""
+    machine = MadeUp(programs={"llama-server": "/p/llama-server"}, services=("llama-server",))
+    found = LlamaCppAdapter().installed(machine)
+    assert found == Installation(program="/p/llama-server", service="llama-server")
 
 
 async def test_a_model_is_told_with_the_context_of_a_slot(prober: HttpProber) -> None:
@@ -183,14 +135,43 @@ async def test_two_files_of_one_name_stay_apart(prober: HttpProber) -> None:
 
 
 async def test_a_router_tells_its_models_and_which_are_loaded(prober: HttpProber) -> None:
-    """Names with slashes stay; `/props` belongs to no model."""
-    routes = engines.llamacpp(models=response(ROUTER_MODELS), props=response(ROUTER_PROPS))
-    sighting = await describe(prober, routes)
+    """Names with slashes stay; each loaded model is asked for its own properties."""
+    with RouterFake() as router:
+        sighting = await look(prober, router)
+        asked = [seen.path for seen in router.seen if seen.path.startswith("/props?")]
     assert sighting.engine.detail == "router of several models"
-    assert [(m.name, m.loaded, m.context_length) for m in sighting.models] == [
-        ("ggml-org/gemma-3-4b-it-GGUF:Q4_K_M", True, None),
-        ("qwen3", False, None),
+    assert [(m.name, m.loaded, m.context_length, m.by_hand) for m in sighting.models] == [
+        (GEMMA, True, 4096, False),
+        ("qwen3", False, None, False),
     ]
+    assert asked == ["/props?model=ggml-org/gemma-3-4b-it-GGUF:Q4_K_M&autoload=0"]
+
+
+async def test_a_router_that_loads_nothing_by_itself_says_so(prober: HttpProber) -> None:
+    """`--no-models-autoload`; a model that sleeps wakes all the same."""
+    with RouterFake() as router:
+        router.autoload = False
+        router.status = {GEMMA: "loaded", QWEN: "unloaded", "s": "sleeping"}
+        sighting = await look(prober, router)
+    assert [(m.name, m.by_hand) for m in sighting.models] == [
+        (GEMMA, True), ("qwen3", True), ("s", False),
+    ]  # fmt: skip
+
+
+async def test_what_a_router_still_fetches_is_no_model(prober: HttpProber) -> None:
+    """It is listed, and cannot be asked."""
+    with RouterFake() as router:
+        router.status = {GEMMA: "loaded", "new": "downloading", "done": "downloaded"}
+        sighting = await look(prober, router)
+    assert [model.name for model in sighting.models] == [GEMMA]
+
+
+async def test_a_model_that_does_not_talk_is_not_offered_as_one(prober: HttpProber) -> None:
+    """A decision model's output is no text."""
+    entry = {"id": "judge", "architecture": {"output_modalities": ["decisions"]}}
+    listed = as_json({"object": "list", "data": [entry]})
+    (model,) = (await describe(prober, engines.llamacpp(models=listed))).models
+    assert model.capabilities == ()
 
 
 async def test_vision_audio_tools_and_reasoning_are_told_by_props(prober: HttpProber) -> None:
@@ -203,23 +184,72 @@ async def test_vision_audio_tools_and_reasoning_are_told_by_props(prober: HttpPr
     assert model.capabilities == ("chat", "embeddings", "vision", "audio", "tools", "reasoning")
 
 
-async def test_a_server_that_loads_is_degraded_and_no_error(prober: HttpProber) -> None:
-    """503 `Loading model` on every path."""
-    sighting = await describe(prober, {("GET", "*"): engines.LOADING})
-    assert isinstance(sighting.engine.state, Degraded)
-    assert sighting.engine.state.reason == "loading a model"
-    assert sighting.models == ()
+async def test_a_build_that_tells_its_models_to_all_may_still_be_locked(
+    prober: HttpProber,
+) -> None:
+    """Then only `/props` says that a key is missing."""
+    routes = engines.llamacpp_locked() | {
+        ("GET", "/v1/models"): recorded(engines.LLAMACPP, "get-models")
+    }
+    assert (await describe(prober, routes)).engine.state == ApiError("needs_key")
 
 
-async def test_a_locked_server_needs_a_key(prober: HttpProber) -> None:
-    """`/health` is open, so the list tells it."""
-    sighting = await describe(prober, engines.llamacpp_locked())
-    assert sighting.engine.state == ApiError("needs_key")
+@pytest.mark.parametrize(
+    ("busy", "deferred", "metrics", "expected"),
+    [
+        (0, 0, True, EngineLoad(running=0, waiting=0, slots=2)),
+        (1, 0, True, EngineLoad(running=1, waiting=0, slots=2)),
+        (2, 3, True, EngineLoad(running=2, waiting=3, slots=2)),
+        (2, 3, False, EngineLoad(running=2, waiting=None, slots=2)),
+    ],
+)
+async def test_its_load_is_that_of_its_slots(
+    prober: HttpProber, busy: int, deferred: int, metrics: bool, expected: EngineLoad
+) -> None:
+    """What waits is known only with `--metrics`, and nothing waits beside a free slot."""
+    with LlamaCppFake() as fake:
+        fake.busy, fake.deferred, fake.metrics = busy, deferred, metrics
+        assert await LlamaCppAdapter().load(prober, fake.address, None) == expected
 
 
-async def test_nobody_there_is_a_network_error(prober: HttpProber) -> None:
-    """A closed port gives the reason."""
-    with ReplayServer({}) as server:
-        gone = server.address
-    sighting = await LlamaCppAdapter(alone).describe(prober, LLAMACPP, gone, None, {})
-    assert sighting.engine.state == NetworkError("connection refused", 1)
+async def test_metrics_are_left_alone_while_a_slot_is_free(prober: HttpProber) -> None:
+    """Reading them resets the averages that somebody else may be reading."""
+    with LlamaCppFake() as fake:
+        await LlamaCppAdapter().load(prober, fake.address, None)
+    assert fake.asked("/metrics") == []
+
+
+async def test_a_server_that_sleeps_is_not_woken(prober: HttpProber) -> None:
+    """`/slots` would load its model again."""
+    with LlamaCppFake() as fake:
+        fake.routes["GET", "/props"] = as_json(
+            {"build_info": "b1", "total_slots": 4, "is_sleeping": True}
+        )
+        load = await LlamaCppAdapter().load(prober, fake.address, None)
+        (model,) = (await look(prober, fake)).models
+    assert load == EngineLoad(running=0, waiting=0, slots=4)
+    assert fake.asked("/slots") == []
+    assert model.loaded is False
+
+
+async def test_without_slots_its_metrics_tell(prober: HttpProber) -> None:
+    """`--no-slots`."""
+    with LlamaCppFake() as fake:
+        fake.busy, fake.deferred = 1, 2
+        fake.routes["GET", "/slots"] = response("{}", "501 Not Implemented")
+        load = await LlamaCppAdapter().load(prober, fake.address, None)
+    assert load == EngineLoad(running=1, waiting=2)
+
+
+async def test_a_router_s_load_is_that_of_its_loaded_models(prober: HttpProber) -> None:
+    """One that sleeps or is not loaded is not asked."""
+    with RouterFake() as router:
+        router.status = {GEMMA: "loaded", QWEN: "sleeping", "third": "loaded"}
+        load = await LlamaCppAdapter().load(prober, router.address, None)
+    assert load == EngineLoad(running=0, waiting=0, slots=2)
+    assert len(router.asked("/slots")) == 2
+
+
+def test_it_is_started_by_its_own_starter() -> None:
+    """With a model, or as a router."""
+    assert isinstance(LlamaCppAdapter().starter, LlamaCppStarter)

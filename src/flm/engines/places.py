@@ -59,8 +59,9 @@ def _files(machine: Machine, file: str, folders: Iterable[str]) -> Iterable[str]
 
 
 def at_home(machine: Machine, path: str) -> str:
-    """`path` with the user's home for a leading `~`."""
-    return machine.home + path[1:] if path.startswith("~") else path
+    """`path` as that platform writes it, with the user's home for a leading `~`."""
+    whole = machine.home + path[1:] if path.startswith("~") else path
+    return whole.replace("/", "\\") if machine.platform == "win32" else whole
 
 
 def joined(machine: Machine, *parts: str) -> str:

@@ -22,7 +22,10 @@ QUIET_SECONDS = 5.0
 PAUSE_SECONDS = 0.5
 """Between two looks at the list of a router that has no events."""
 
-_BUSY = frozenset({"loading", "downloading"})
+FETCHED = "downloaded"
+"""Said of a download that ended, well or not, until the list is made anew."""
+
+_BUSY = frozenset({"loading", "downloading", FETCHED})
 _UP = frozenset({"loaded", "sleeping"})
 
 
@@ -158,6 +161,9 @@ class LlamaCppKeeper:
             status = await self._status(address, key, name)
             if status is None or status.value not in _BUSY:
                 return status
+            if status.value == FETCHED:
+                await self._pause(PAUSE_SECONDS)
+                continue
             progress(Step(doing, {"model": name}))
             if not await self._listen(address, key, name, doing, progress):
                 await self._pause(PAUSE_SECONDS)
