@@ -34,6 +34,7 @@ from flm.wire.control import Status
 
 if TYPE_CHECKING:
     from flm.control.controller import Controller
+    from flm.domain.engines import EngineDefinition, KnownEngine
     from flm.control.engine_process import EngineMeans
     from flm.engines.download import Downloader
     from flm.engines.embedded.process import EmbeddedLauncher
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from flm.services.installing import Installer
     from flm.services.keys import KeyService
     from flm.services.logs import LogService
+    from flm.services.model_keeping import ModelKeeping
     from flm.services.models import ModelService
     from flm.services.operations import OperationService
     from flm.services.settings import SettingsService
@@ -231,6 +233,31 @@ class Services:
         from flm.services.operations import OperationService
 
         return OperationService(self.proxies)
+
+    @cached_property
+    def model_keeping(self) -> ModelKeeping:
+        """Models over all engines."""
+        from flm.engines.registry import adapters
+        from flm.services.gguf_keeping import GgufKeeping
+        from flm.services.gguf_sources import HUB
+        from flm.services.model_keeping import ModelKeeping
+        from flm.services.model_loading import RunningModels
+
+        controller = RunningModels(self.proxies, self.operations)
+
+        def key_of(engine: EngineId) -> str | None:
+            if controller.serves():
+                return controller.key(engine)
+            stored: list[EngineDefinition | KnownEngine] = [*self.engines.known()]
+            stored += self.engines.definitions()
+            known = next((each for each in stored if each.id == engine), None)
+            return None if known is None else self.engines.key_of(known)
+
+        hub = self.environ.get("HF_ENDPOINT") or HUB
+        files = GgufKeeping(self.models, self.downloads, self.paths.models, hub)
+        return ModelKeeping(
+            self.detection, adapters(), key_of, self.settings.settings, files, controller
+        )
 
     @cached_property
     def logs(self) -> LogService:

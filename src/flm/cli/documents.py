@@ -21,6 +21,7 @@ from flm.wire.control import Handle, Status
 
 if TYPE_CHECKING:
     from flm.services.installing import Outcome
+    from flm.services.model_keeping import Pulled
 
 Document = dict[str, Any]
 
@@ -67,7 +68,10 @@ def model(found: Model) -> Document:
         "size_bytes": found.size_bytes,
         "quantization": found.quantization,
         "family": found.family,
+        "parameters": found.parameters,
         "loaded": found.loaded,
+        "by_hand": found.by_hand,
+        "remote": found.remote,
         "demo": found.demo,
     }
 
@@ -166,4 +170,15 @@ def installation(name: str, outcome: Outcome) -> Document:
         "replaced": outcome.replaced,
         "still_runs": outcome.still_runs,
         "installed_at": iso(outcome.installed.installed_at),
+    }
+
+
+def pulled(told: Pulled) -> Document:
+    """What `flm models pull` fetched; `model` null where its engine lists it otherwise."""
+    return {
+        "pulled": told.name,
+        "engine": told.engine.id,
+        "remote": told.engine.remote,
+        "path": told.path,
+        "model": None if told.model is None else model(told.model),
     }

@@ -10,7 +10,10 @@ from flm.errors import N_
 from flm.language import Words
 
 ENGINE_HEADINGS = (N_("Engine"), N_("Kind"), N_("State"), N_("Version"), N_("Address"))
-MODEL_HEADINGS = (N_("Model"), N_("Engine"), N_("Can do"), N_("Context"), N_("Size"))
+MODEL_HEADINGS = (
+    N_("Model"), N_("Engine"), N_("Can do"), N_("Context"), N_("Parameters"), N_("Quantisation"),
+    N_("Family"), N_("Size"), N_("Notes"),
+)  # fmt: skip
 
 _KEY_STATES: dict[KeyState, str] = {
     "active": N_("active"),
@@ -46,11 +49,34 @@ def engine_row(words: Words, engine: Engine) -> tuple[str, ...]:
     return engine.id, engine.kind, engine_state(words, engine), engine.version or "-", address
 
 
-def model_row(model: Model) -> tuple[str, ...]:
+def model_row(words: Words, model: Model) -> tuple[str, ...]:
     """A model as a row under `MODEL_HEADINGS`."""
-    context = f"{model.context_length:,}" if model.context_length else "-"
-    abilities = ", ".join(model.capabilities) or "-"
-    return model.name, model.engine, abilities, context, size(model.size_bytes)
+    return (
+        model.name,
+        model.engine,
+        ", ".join(model.capabilities) or "-",
+        tokens(model.context_length),
+        model.parameters or "-",
+        model.quantization or "-",
+        model.family or "-",
+        size(model.size_bytes),
+        ", ".join(model_notes(words, model)) or "-",
+    )
+
+
+def model_notes(words: Words, model: Model) -> list[str]:
+    """What is to be known before a model is asked, each in a word or two."""
+    notes = [words(N_("remote"))] if model.remote else []
+    if model.loaded:
+        notes.append(words(N_("loaded")))
+    elif model.by_hand:
+        notes.append(words(N_("to be loaded first")))
+    return notes
+
+
+def tokens(number: int | None) -> str:
+    """A number of tokens."""
+    return f"{number:,}" if number else "-"
 
 
 def size(number: int | None) -> str:

@@ -32,6 +32,8 @@ from flm.wire.control import (
     ControlRequest,
     DetectRequest,
     Done,
+    EngineKey,
+    EngineKeyRequest,
     GatewayStatus,
     Handle,
     LoadModelRequest,
@@ -217,6 +219,8 @@ class Controller:
                 return core.loads.load(target).now
             case UnloadModelRequest(target=target):
                 return core.loads.unload(target).now
+            case EngineKeyRequest(engine=engine):
+                return EngineKey(core.publisher.engine_keys().get(engine))
             case OperationRequest(id=id_, seen=seen, wait=wait):
                 return await core.operations.told(id_, seen, wait)
             case _:

@@ -97,7 +97,12 @@ class Core:
             opened.detection, self.publisher, self.runner, opened.store.engines, thread, clock
         )
         self.loads = ModelLoads(
-            self.operations, self._models, self.publisher, world.engines, self._look_again
+            self.operations,
+            self._models,
+            self.publisher,
+            world.engines,
+            self._traffic,
+            self.watch.look,
         )
 
     def _make_runner(self, read: Read) -> EngineRunner:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from flm.control.engine_process import EngineMeans
 from flm.control.models import EmbeddedModels
 from flm.control.operations import Ongoing, Operations
 from flm.control.publisher import Publisher
-from flm.domain.engines import EMBEDDED, Address, serves
+from flm.control.traffic import Traffic
+from flm.domain.engines import EMBEDDED, Address, Engine, serves
 from flm.errors import N_, Conflict, NotFound, NotPermitted
-from flm.ports.engines import ModelKeeper, Sighting, Step
+from flm.ports.engines import ModelKeeper, Step
+from flm.services.model_homes import Home, unknown_model
+from flm.services.model_overrides import context_wanted
 
 
 class ModelLoads:
     """The verbs `load_model` and `unload_model`, of the embedded engine and of those that let
-    others do it. ``look_again`` has the engines looked at, who then know it."""
+    others do it. ``look`` has the engines looked at, which then know it."""
 
     def __init__(
         self,
@@ -24,13 +28,15 @@ class ModelLoads:
         models: EmbeddedModels,
         publisher: Publisher,
         means: EngineMeans,
-        look_again: Callable[[], None],
+        traffic: Traffic,
+        look: Callable[[], Awaitable[None]],
     ) -> None:
         self._operations = operations
         self._models = models
         self._publisher = publisher
         self._means = means
-        self._look_again = look_again
+        self._traffic = traffic
+        self._look = look
 
     def load(self, target: str) -> Ongoing:
         """Have `engine/name` in memory. Raises `NotFound`, `NotPermitted`."""
@@ -38,8 +44,8 @@ class ModelLoads:
         if engine == EMBEDDED:
             self._check_embedded(name)
             return self._operations.run(f"load {target}", partial(self._load_embedded, name))
-        seen = self._engine(engine)
-        work = partial(self._load, seen, self._keeper(seen), name)
+        home = self._home(engine, name)
+        work = partial(self._load, home, self._keeper(home.engine))
         return self._operations.run(f"load {target}", work)
 
     def unload(self, target: str) -> Ongoing:
@@ -48,8 +54,8 @@ class ModelLoads:
         if engine == EMBEDDED:
             self._check_embedded(name)
             return self._operations.run(f"unload {target}", partial(self._unload_embedded, name))
-        seen = self._engine(engine)
-        work = partial(self._unload, seen, self._keeper(seen), name)
+        home = self._home(engine, name)
+        work = partial(self._unload, home, self._keeper(home.engine))
         return self._operations.run(f"unload {target}", work)
 
     def _check_embedded(self, name: str) -> None:
@@ -60,49 +66,60 @@ class ModelLoads:
                 name=name,
             )
 
-    def _engine(self, engine: str) -> Sighting:
+    def _home(self, engine: str, name: str) -> Home:
         for seen in self._publisher.sightings():
-            if seen.engine.id == engine and serves(seen.engine.state):
-                return seen
+            if seen.engine.id != engine or not serves(seen.engine.state):
+                continue
+            for model in seen.models:
+                if model.name == name:
+                    return Home(seen.engine, model)
+            raise unknown_model(name, seen.models)
         raise NotFound(
             N_("There is no engine {engine} that runs."),
             remedy=N_("`flm engines list` shows how the engines are."),
             engine=engine,
         )
 
-    def _keeper(self, seen: Sighting) -> ModelKeeper:
-        adapter = self._means.adapters.get(seen.engine.kind)
+    def _keeper(self, engine: Engine) -> ModelKeeper:
+        adapter = self._means.adapters.get(engine.kind)
         keeper = adapter.keeper if adapter is not None else None
         if keeper is None:
             raise NotPermitted(
                 N_("Engines of the kind {kind} let nobody load or unload their models."),
-                kind=seen.engine.kind,
+                kind=engine.kind,
             )
         return keeper
 
-    def _place(self, seen: Sighting) -> tuple[Address, str | None]:
-        address = seen.engine.address
+    def _place(self, home: Home) -> tuple[Address, str | None]:
+        address = home.engine.address
         assert address is not None, "what serves has an address"
-        return address, self._publisher.engine_keys().get(seen.engine.id)
+        return address, self._publisher.engine_keys().get(home.engine.id)
 
-    async def _load(self, seen: Sighting, keeper: ModelKeeper, name: str, ongoing: Ongoing) -> None:
-        address, key = self._place(seen)
-        context = self._publisher.read.settings.num_ctx(seen.engine.id)
+    async def _load(self, home: Home, keeper: ModelKeeper, ongoing: Ongoing) -> None:
+        address, key = self._place(home)
+        context = context_wanted(self._publisher.read.settings, home)
 
         def progress(step: Step) -> None:
             ongoing.step(step.doing, **step.values)
 
-        ongoing.step(N_("{name} is loading"), name=name)
-        await keeper.load(address, key, name, context.get(name, context.get("")), progress)
-        self._look_again()
+        ongoing.step(N_("{name} is loading"), name=home.model.name)
+        await keeper.load(address, key, home.own_name, context, progress)
+        await self._look()
 
-    async def _unload(
-        self, seen: Sighting, keeper: ModelKeeper, name: str, ongoing: Ongoing
-    ) -> None:
-        address, key = self._place(seen)
-        ongoing.step(N_("{name} is unloading"), name=name)
-        await keeper.unload(address, key, name)
-        self._look_again()
+    async def _unload(self, home: Home, keeper: ModelKeeper, ongoing: Ongoing) -> None:
+        """Requests are sent elsewhere before; some engines would cut those that run."""
+        address, key = self._place(home)
+        name, target = home.model.name, home.model.target
+        ongoing.step(N_("{name} ends its requests"), name=name)
+        async with self._publisher.withheld(target):
+            try:
+                async with asyncio.timeout(self._patience()):
+                    await self._traffic.until(lambda: not self._traffic.of(target).in_flight)
+            except TimeoutError as error:
+                raise _busy(name) from error
+            ongoing.step(N_("{name} is unloading"), name=name)
+            await keeper.unload(address, key, home.own_name)
+            await self._look()
 
     def _patience(self) -> float:
         return float(self._publisher.read.settings.server_drain_seconds)

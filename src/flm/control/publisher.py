@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -158,7 +159,19 @@ class Publisher:
         self._identity = identity
         self._order = asyncio.Lock()
         self._sightings: tuple[Sighting, ...] = ()
+        self._withheld: set[str] = set()
         self.read = read
+
+    @asynccontextmanager
+    async def withheld(self, target: str) -> AsyncIterator[None]:
+        """No request is sent to `engine/name` meanwhile: its name is known and unavailable."""
+        self._withheld.add(target)
+        try:
+            await self.publish()
+            yield
+        finally:
+            self._withheld.discard(target)
+            await self.publish()
 
     def take(self, read: Read) -> None:
         """Take what was read, unless it is older than what is known: looks may overtake."""
@@ -186,7 +199,7 @@ class Publisher:
                 keys=read.everything.keys,
                 owner_digest=self._identity.owner_digest,
                 policy=read.everything.policy,
-                sightings=arranged.sightings,
+                sightings=tuple(map(self._without_withheld, arranged.sightings)),
                 held=arranged.held,
                 engine_keys=self.engine_keys(),
                 embedded=read.embedded,
@@ -211,6 +224,17 @@ class Publisher:
 
     def _arranged(self) -> Arrangement:
         return self._changing.arranged(self._fresh(self._clock.now()))
+
+    def _without_withheld(self, sighting: Sighting) -> Sighting:
+        if not any(model.target in self._withheld for model in sighting.models):
+            return sighting
+        models = tuple(
+            msgspec.structs.replace(model, by_hand=True, loaded=False)
+            if model.target in self._withheld
+            else model
+            for model in sighting.models
+        )
+        return Sighting(sighting.engine, models)
 
     def engine_keys(self) -> dict[str, str]:
         """The engines' own keys, of those the user gave and of those that were started."""

@@ -77,6 +77,12 @@ class UnloadModelRequest(msgspec.Struct, frozen=True, tag="unload_model", tag_fi
     target: str
 
 
+class EngineKeyRequest(msgspec.Struct, frozen=True, tag="engine_key", tag_field="verb"):
+    """The key an engine wants, the one of its start included: for the owner's own commands."""
+
+    engine: str
+
+
 class OperationRequest(msgspec.Struct, frozen=True, tag="operation", tag_field="verb"):
     """How an operation is. Waits up to ``wait`` seconds for one of its `Operation.turn` other
     than ``seen``."""
@@ -96,6 +102,7 @@ ControlRequest = (
     | StopEngineRequest
     | LoadModelRequest
     | UnloadModelRequest
+    | EngineKeyRequest
     | OperationRequest
 )
 
@@ -140,6 +147,12 @@ class OwnerKey(msgspec.Struct, frozen=True):
     """The owner key in clear."""
 
     key: str
+
+
+class EngineKey(msgspec.Struct, frozen=True):
+    """An engine's key in clear, None where it wants none."""
+
+    key: str | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):
