@@ -1,4 +1,4 @@
-"""Detection with the real adapters and real HTTP servers that speak recorded bytes."""
+"""Detection with the real adapters and ladder, and real HTTP servers that speak recorded bytes."""
 
 from __future__ import annotations
 
@@ -10,104 +10,47 @@ from pathlib import Path
 import pytest
 
 from flm.domain.engines import (
+    STARTING,
     Address,
     ApiError,
     Degraded,
     Engine,
-    EngineDefinition,
     EngineId,
-    EngineKind,
     Healthy,
     InstalledOnly,
+    KnownEngine,
     NetworkError,
-    state_name,
 )
 from flm.domain.models import GgufFile, Model
-from flm.engines.custom.adapter import CustomAdapter
-from flm.engines.llamacpp.adapter import LlamaCppAdapter
-from flm.engines.ollama.adapter import OllamaAdapter
-from flm.engines.prober import HttpProber
 from flm.errors import InvalidValue
-from flm.ports.clock import SystemClock
-from flm.ports.engines import NO_ANSWER, EngineAdapter, ModelServer, Prober, Sighting
-from flm.services.detection import Added, Detector
+from flm.ports.engines import NO_ANSWER, Identity, ModelServer, Prober, Sighting, Wishes
+from flm.ports.machine import Host
+from flm.services.detection import Detector, Wanted
 from support import engines
+from support.fakes import emulators
+from support.fakes.base import as_json
+from support.looks import Dead, Ladder, closed, definition, detector, listener, states
+from support.machines import MadeUp
 from support.replay import Answer, ReplayServer, Reply, response
 
 NEVER = threading.Event()
+HUNG: dict[tuple[str, str], Reply] = {("GET", "*"): Answer(b"", hold=NEVER)}
 
 
-class At:
-    """A real adapter that searches only where the test listens."""
-
-    def __init__(
-        self, real: EngineAdapter, *addresses: Address, program: str | None = None
-    ) -> None:
-        self._real = real
-        self._addresses = addresses
-        self._program = program
-        self.kind: EngineKind = real.kind
-        self.dialect = real.dialect
-        self.recognise = real.recognise
-        self.describe = real.describe
-
-    def candidates(self, environment: Mapping[str, str]) -> tuple[Address, ...]:
-        """Where the test listens."""
-        return self._addresses
-
-    def installed(self) -> str | None:
-        """The program the test says is here."""
-        return self._program
+def ollama(*addresses: Address) -> Mapping[str, Sequence[Address]]:
+    """Ollama's adapter searches there."""
+    return {"ollama": addresses}
 
 
-def ollama(*addresses: Address, program: str | None = None) -> At:
-    """Ollama's adapter, searching there."""
-    return At(OllamaAdapter(), *addresses, program=program)
-
-
-def llamacpp(*addresses: Address, program: str | None = None) -> At:
-    """llama.cpp's adapter, searching there; nobody's child."""
-    return At(LlamaCppAdapter(lambda _: ()), *addresses, program=program)
-
-
-def detector(
-    *adapters: EngineAdapter, seconds: float = 4.5, launcher: Launcher | None = None
-) -> Detector:
-    """A detector with those adapters, and the one for added engines."""
-    clock = SystemClock()
-    return Detector((*adapters, CustomAdapter()), HttpProber(clock), clock, launcher, None, seconds)
-
-
-def definition(name: str, address: Address, kind: EngineKind = "custom") -> Added:
-    """An engine the user added, without a key."""
-    return Added(EngineDefinition(id=EngineId(name), kind=kind, address=address))
-
-
-async def look(
-    detecting: Detector,
-    *added: Added,
-    contexts: Mapping[str, Mapping[str, int]] | None = None,
-    files: Sequence[GgufFile] = (),
-) -> list[Sighting]:
-    """One look in an empty environment."""
-    return await detecting.look(added, {}, contexts or {}, files)
-
-
-def states(sightings: Sequence[Sighting]) -> dict[str, str]:
-    """The states' names by engine."""
-    return {each.engine.id: state_name(each.engine.state) for each in sightings}
-
-
-def closed() -> Address:
-    """An address where nothing listens."""
-    with ReplayServer({}) as server:
-        return server.address
+async def look(detecting: Detector, *added: object, **wanted: object) -> list[Sighting]:
+    """One look."""
+    return await detecting.look(Wanted(added=added, **wanted))  # type: ignore[arg-type]
 
 
 async def test_engines_of_several_kinds_are_found_with_their_models() -> None:
     """Ollama and llama.cpp side by side."""
     with ReplayServer(engines.ollama()) as one, ReplayServer(engines.llamacpp()) as two:
-        found = await look(detector(ollama(one.address), llamacpp(two.address)))
+        found = await look(detector({"ollama": [one.address], "llamacpp": [two.address]}))
     assert states(found) == {"ollama": "running-healthy", "llamacpp": "running-healthy"}
     assert [len(each.models) for each in found] == [4, 1]
     assert {each.engine.source for each in found} == {"detected"}
@@ -116,7 +59,7 @@ async def test_engines_of_several_kinds_are_found_with_their_models() -> None:
 
 async def test_nothing_here_is_an_empty_list() -> None:
     """No engine, no program, no file."""
-    assert await look(detector(ollama(closed()), llamacpp(closed()))) == []
+    assert await look(detector({"ollama": [closed()], "llamacpp": [closed()]})) == []
 
 
 async def test_a_program_that_does_not_run_is_installed_only() -> None:
@@ -124,8 +67,8 @@ async def test_a_program_that_does_not_run_is_installed_only() -> None:
     with ReplayServer(engines.llamacpp()) as server:
         found = await look(
             detector(
-                ollama(closed(), program="/usr/bin/ollama"),
-                llamacpp(server.address, program="/usr/bin/llama-server"),
+                {"ollama": [closed()], "llamacpp": [server.address]},
+                programs={"ollama": "/usr/bin/ollama", "llamacpp": "/usr/bin/llama-server"},
             )
         )
     assert states(found) == {"llamacpp": "running-healthy", "ollama": "installed-only"}
@@ -159,7 +102,7 @@ async def test_an_address_belongs_to_one_adapter() -> None:
     """Two kinds search the same port: whoever recognises it has it."""
     with ReplayServer(engines.llamacpp()) as server:
         found = await look(
-            detector(ollama(server.address), llamacpp(server.address, server.address))
+            detector({"ollama": [server.address], "llamacpp": [server.address]})
         )
     assert states(found) == {"llamacpp": "running-healthy"}
 
@@ -196,10 +139,9 @@ async def test_an_added_engine_is_listed_for_ever() -> None:
 async def test_an_engine_that_wants_a_key_says_so() -> None:
     """`needs_key` leads to the remedy; with its key it is asked with it."""
     with ReplayServer(engines.llamacpp_locked()) as server:
-        (found,) = await look(detector(llamacpp(server.address)))
+        (found,) = await look(detector({"llamacpp": [server.address]}))
         await look(
-            detector(llamacpp()),
-            definition("mine", server.address, "llamacpp")._replace(key="sesame"),
+            detector(), definition("mine", server.address, "llamacpp", key="sesame")
         )
     assert found.engine.state == ApiError("needs_key")
     assert server.seen[-1].headers["authorization"] == "Bearer sesame"
@@ -219,7 +161,7 @@ async def test_a_second_engine_keeps_its_name_when_the_first_leaves() -> None:
     """Names do not slide: a key's limits or an alias may hang on them."""
     with ReplayServer(engines.llamacpp()) as second:
         with ReplayServer(engines.llamacpp(models=response('{"data":[{"id":"x"}]}'))) as first:
-            detecting = detector(llamacpp(first.address, second.address))
+            detecting = detector({"llamacpp": [first.address, second.address]})
             before = states(await look(detecting))
         after = states(await look(detecting))
     name = f"llamacpp-{second.port}"
@@ -230,7 +172,7 @@ async def test_a_second_engine_keeps_its_name_when_the_first_leaves() -> None:
 async def test_a_detected_engine_that_left_is_an_error_and_then_forgotten() -> None:
     """Three looks long with its models, then it is only installed, or not here at all."""
     with ReplayServer(engines.ollama()) as server:
-        detecting = detector(ollama(server.address, program="/usr/bin/ollama"))
+        detecting = detector(ollama(server.address), programs={"ollama": "/usr/bin/ollama"})
         await look(detecting)
     looks = [await look(detecting) for _ in range(4)]
     assert [each.engine.state for (each,) in looks] == [
@@ -245,7 +187,7 @@ async def test_a_detected_engine_that_left_is_an_error_and_then_forgotten() -> N
 async def test_what_took_a_lost_engines_place_is_not_taken_for_it() -> None:
     """Another program at the same address: the old one is gone, the new one is what it is."""
     with ReplayServer(engines.ollama()) as server:
-        detecting = detector(ollama(server.address), llamacpp(server.address))
+        detecting = detector({"ollama": [server.address], "llamacpp": [server.address]})
         await look(detecting)
         server.routes = engines.llamacpp()
         found = await look(detecting)
@@ -257,10 +199,9 @@ async def test_what_took_a_lost_engines_place_is_not_taken_for_it() -> None:
 
 async def test_a_look_ends_in_time_whatever_hangs() -> None:
     """A hung added engine, a hung candidate and a good engine: the good one is told in full."""
-    hung: dict[tuple[str, str], Reply] = {("GET", "*"): Answer(b"", hold=NEVER)}
     with (
-        ReplayServer(hung) as stuck,
-        ReplayServer(hung) as mute,
+        ReplayServer(HUNG) as stuck,
+        ReplayServer(HUNG) as mute,
         ReplayServer(engines.ollama()) as good,
     ):
         found = await look(
@@ -276,7 +217,7 @@ async def test_an_engine_that_falls_silent_is_degraded_with_its_models() -> None
     with ReplayServer(engines.ollama()) as server:
         detecting = detector(ollama(server.address), seconds=1.0)
         await look(detecting)
-        server.routes = {("GET", "*"): Answer(b"", hold=NEVER)}
+        server.routes = HUNG
         looks = [await look(detecting) for _ in range(3)]
     assert [each.engine.state for (each,) in looks] == [
         Degraded(1500.0, "no answer in time, 1 of 3 times"),
@@ -288,24 +229,22 @@ async def test_an_engine_that_falls_silent_is_degraded_with_its_models() -> None
 
 async def test_a_look_leaves_no_task_behind() -> None:
     """What hangs is cancelled when the look ends."""
-    hung: dict[tuple[str, str], Reply] = {("GET", "*"): Answer(b"", hold=NEVER)}
-    with ReplayServer(hung) as server:
+    with ReplayServer(HUNG) as server:
         await look(detector(ollama(server.address), seconds=0.1), definition("x", server.address))
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_an_adapter_that_fails_costs_only_its_own_engine() -> None:
-    """A fault of ours in one adapter is logged; the others are told."""
+async def test_a_fault_of_ours_costs_only_its_own_engine() -> None:
+    """It is logged; the others are told."""
+    ladder = Ladder()
+    with ReplayServer(engines.ollama()) as one, ReplayServer(engines.llamacpp()) as two:
 
-    class Broken(At):
-        async def broken(self, prober: Prober, address: Address) -> bool:
-            """Fail."""
-            raise LookupError("a fault")
+        async def faulty(
+            prober: Prober, address: Address, key: str | None = None
+        ) -> Identity | None:
+            return None if address == one.address and 1 / 0 else await ladder(prober, address, key)
 
-    with ReplayServer(engines.llamacpp()) as server:
-        faulty = Broken(OllamaAdapter(), server.address)
-        faulty.recognise = faulty.broken
-        found = await look(detector(faulty, llamacpp(server.address)))
+        found = await look(detector(ollama(one.address, two.address), tell=faulty))
     assert states(found) == {"llamacpp": "running-healthy"}
 
 
@@ -313,7 +252,8 @@ async def test_the_context_that_was_set_reaches_its_engine() -> None:
     """By the engine's id."""
     with ReplayServer(engines.ollama()) as server:
         (found,) = await look(
-            detector(ollama(server.address)), contexts={"ollama": {"": 4096}, "other": {"": 1}}
+            detector(ollama(server.address)),
+            wishes={"ollama": Wishes(contexts={"": 4096}), "other": Wishes(contexts={"": 1})},
         )
     assert {model.context_length for model in found.models} == {4096}
 
@@ -390,7 +330,7 @@ async def test_the_embedded_engines_context_is_the_set_one_and_never_more_than_t
     (found,) = await look(
         detector(launcher=Launcher()),
         files=FILES,
-        contexts={"embedded": {"": 2048, "mine": 100_000}},
+        wishes={"embedded": Wishes(contexts={"": 2048, "mine": 100_000})},
     )
     assert [(m.name, m.context_length) for m in found.models] == [
         ("flm-demo", 2048),

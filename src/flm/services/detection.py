@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
 from flm.domain.engines import (
     EMBEDDED,
+    Address,
     Engine,
     EngineId,
     EngineKind,
@@ -110,9 +112,7 @@ class Detector:
                 tasks.start(f"describe:{place.id}", self._describe(place, wanted))
                 for place in places
             ]
-            installed = tasks.start(
-                "look:installed", asyncio.to_thread(self._installed, wanted, names, places)
-            )
+            installed = tasks.start("look:files", asyncio.to_thread(self._programs, wanted))
             waited = [embedded, installed, *looks]
             await asyncio.wait(waited, timeout=max(0.0, ends - loop.time()))
         finally:
@@ -120,7 +120,7 @@ class Detector:
         seen = self._settle(places, [result_of(each) for each in looks])
         self._keep(seen, wanted)
         own = result_of(embedded)
-        stopped = [each for each in result_of(installed) or [] if _is_stopped(each, seen)]
+        stopped = _stopped(result_of(installed) or [], seen, known, wanted)
         elsewhere = out_of_reach(self._machine, here.hosts, [each.engine for each in seen])
         everything = [*seen, *stopped, *map(Sighting, elsewhere), *([own] if own else [])]
         now = self._clock.now()
@@ -170,27 +170,48 @@ class Detector:
                     id=engine.id, kind=engine.kind, address=engine.address
                 )
 
-    def _installed(self, wanted: Wanted, names: Names, places: Sequence[Place]) -> list[Sighting]:
-        """The programs that are here and do not run. Looks at files: in a thread."""
-        kinds = {place.adapter.kind for place in places if place.address.is_loopback}
-        found: list[Sighting] = []
+    def _programs(self, wanted: Wanted) -> list[_Program]:
+        """The programs of engines that are here, running or not. Looks at files: in a thread."""
+        found: list[_Program] = []
         for kind, adapter in self._adapters.items():
-            if kind in kinds or kind == EMBEDDED:
-                continue
-            id_ = names.of_installed(kind, adapter.places(self._machine))
-            program = self._program(kind, id_, wanted) if id_ is not None else None
-            if id_ is not None and program is not None:
-                state = InstalledOnly()
-                found.append(Sighting(Engine(id=id_, kind=kind, state=state, detail=program)))
+            ids = (kind, *(each.id for each in wanted.known if each.kind == kind))
+            named = next((wanted.paths[id_] for id_ in ids if id_ in wanted.paths), "")
+            there = self._machine.is_file(named) or self._machine.is_folder(named)
+            installation = adapter.installed(self._machine)
+            path = named if named and there else installation.program if installation else None
+            if path is not None and kind != EMBEDDED:
+                found.append(_Program(kind, path, adapter.places(self._machine)))
         return found
 
-    def _program(self, kind: EngineKind, id_: EngineId, wanted: Wanted) -> str | None:
-        """What the user named, else what the adapter finds."""
-        named = wanted.paths.get(id_) or wanted.paths.get(kind)
-        if named and (self._machine.is_file(named) or self._machine.is_folder(named)):
-            return named
-        there = self._adapters[kind].installed(self._machine)
-        return there.program if there is not None else None
+
+class _Program(NamedTuple):
+    """An engine's program on this machine, and where it listens when it runs."""
+
+    kind: EngineKind
+    path: str
+    places: tuple[Address, ...]
+
+
+def _stopped(
+    programs: Sequence[_Program],
+    seen: Sequence[Sighting],
+    known: Sequence[KnownEngine],
+    wanted: Wanted,
+) -> list[Sighting]:
+    """The programs of engines of which none runs on this machine."""
+    local = [each.engine for each in seen if each.engine.address is not None]
+    kinds = {engine.kind for engine in local if engine.address and engine.address.is_loopback}
+    names = Names(known, _taken(wanted) | {each.engine.id for each in seen})
+    made: list[Sighting] = []
+    for program in programs:
+        id_ = None
+        if program.kind not in kinds:
+            id_ = names.of_installed(program.kind, program.places)
+        if id_ is not None:
+            state = InstalledOnly()
+            engine = Engine(id=id_, kind=program.kind, state=state, detail=program.path)
+            made.append(Sighting(engine))
+    return made
 
 
 def _all_known(wanted: Wanted, seen: dict[EngineId, Known]) -> list[KnownEngine]:
@@ -206,11 +227,6 @@ def _all_known(wanted: Wanted, seen: dict[EngineId, Known]) -> list[KnownEngine]
 
 def _taken(wanted: Wanted) -> set[EngineId]:
     return {each.definition.id for each in wanted.added} | {EMBEDDED}
-
-
-def _is_stopped(installed: Sighting, seen: Sequence[Sighting]) -> bool:
-    """Whether a program's engine is not among those that were seen after all."""
-    return all(each.engine.id != installed.engine.id for each in seen)
 
 
 def _completed(sighting: Sighting, hosts: Sequence[Host], now: float) -> Sighting:
