@@ -107,8 +107,18 @@ def test_an_overflow_of_vllm_names_its_own_setting(said: str, expected: str) -> 
     body = json.dumps({"error": {"message": said, "type": "BadRequestError", "code": 400}})
     error = explain(400, {}, body.encode(), OPENAI_TARGET)
     assert error.message == (
-        f"{expected} Shorten it, or give the engine a larger context (llama.cpp: --ctx-size,"
-        " vLLM: --max-model-len)."
+        f"{expected} Shorten it, or start the engine with a larger context"
+        " (vLLM: --max-model-len)."
+    )
+
+
+def test_an_overflow_of_llamacpp_names_its_own_setting() -> None:
+    """Its context is shared by its slots, which surprises everybody."""
+    answer = recorded("llamacpp-xllamacpp-2026.10", "chat-context-overflow")
+    error = explain(answer.status, answer.headers, answer.body, OPENAI_TARGET)
+    assert error.message == (
+        "The prompt has 30020 tokens, the model's context holds 1024 tokens. Shorten it, or"
+        " start llama.cpp with a larger --ctx-size; its --parallel slots share it."
     )
 
 

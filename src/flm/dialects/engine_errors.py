@@ -88,14 +88,20 @@ def _context_overflow(seen: _Seen) -> EngineError | None:
     return EngineError(
         400,
         "context_length_exceeded",
-        f"{message} Shorten it, or {_larger_context(seen.target, wanted)}.",
+        f"{message} Shorten it, or {_larger_context(seen, wanted)}.",
         param="input" if "input length" in seen.text else "messages",
         should_retry=False,
     )
 
 
-def _larger_context(target: Target | None, prompt: int | None) -> str:
+def _larger_context(seen: _Seen, prompt: int | None) -> str:
+    """The setting that holds: FLM's own where it asks for the context, else the engine's."""
+    target = seen.target
     if target is None or (target.dialect != "ollama" and target.engine != "embedded"):
+        if seen.said.kind == "exceed_context_size_error":
+            return "start llama.cpp with a larger --ctx-size; its --parallel slots share it"
+        if "maximum context length" in seen.text:
+            return "start the engine with a larger context (vLLM: --max-model-len)"
         return "give the engine a larger context (llama.cpp: --ctx-size, vLLM: --max-model-len)"
     # Room for an answer as well; a power of two, because that is what people set.
     tokens = str(1 << (prompt + prompt // 4).bit_length()) if prompt else "N"

@@ -117,7 +117,7 @@ SPECIMEN = Specimen(
     },
     unknown_model=UNKNOWN_MODEL,
     overflow=OVERFLOW,
-    setting="--max-model-len",
+    setting="a larger context (vLLM: --max-model-len)",
     busy=BUSY,
     breaks={
         "an error": Break((FAILED, event("[DONE]"))),
