@@ -79,8 +79,10 @@ class Flm:
     # Commands.
 
     def command(self, *argv: str) -> list[str]:
-        """The command line, told to answer in JSON."""
-        return [*FLM, *argv, "--data-dir", str(self.data), "--format", "json"]
+        """The command line, told to answer in JSON; what comes after -- stays the last."""
+        at = argv.index("--") if "--" in argv else len(argv)
+        common = ("--data-dir", str(self.data), "--format", "json")
+        return [*FLM, *argv[:at], *common, *argv[at:]]
 
     def run(self, *argv: str, stdin: str = "", seconds: float = 60.0) -> Ran:
         """Run a command to its end."""

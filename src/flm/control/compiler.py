@@ -102,7 +102,8 @@ def _routes(sources: Sources) -> Routes:
             state: ModelState = "unavailable" if waits else engine_is
             if state != "unavailable":
                 targets[model.target] = _target(sighting.engine, model, sources, state)
-            homes.setdefault(model.name, []).append((state, model))
+            here = _marked(model, sighting.engine)
+            homes.setdefault(model.name, []).append((state, here))
     for model in sources.embedded:
         server = sources.running.get(model.name)
         targets[model.target] = _embedded_target(model, server)
@@ -112,6 +113,11 @@ def _routes(sources: Sources) -> Routes:
         models={name: _entry(name, found) for name, found in sorted(homes.items())},
         targets=targets,
     )
+
+
+def _marked(model: Model, engine: Engine) -> Model:
+    """Everything that an engine on another machine has is remote."""
+    return msgspec.structs.replace(model, remote=True) if engine.remote else model
 
 
 def _state(engine: Engine, sources: Sources) -> ModelState:
@@ -138,13 +144,17 @@ def _target(engine: Engine, model: Model, sources: Sources, state: ModelState) -
         if engine.kind == "ollama"
         else None,
         capabilities=model.capabilities,
+        remote=model.remote or engine.remote,
     )
 
 
 def num_ctx(contexts: Mapping[str, Mapping[str, int]], engine: EngineId, model: str) -> int | None:
-    """The context length the user set for this model, else for its engine, else None."""
+    """The context length the user set for this model, else for its engine, else None.
+
+    `x` and Ollama's `x:latest` are one model.
+    """
     wanted = contexts.get(engine, {})
-    return wanted.get(model, wanted.get(""))
+    return wanted.get(model) or wanted.get(model.removesuffix(":latest")) or wanted.get("")
 
 
 def _embedded_target(model: Model, server: Running | None) -> Target:
@@ -163,8 +173,13 @@ def _embedded_target(model: Model, server: Running | None) -> Target:
 
 
 def _entry(name: str, found: Sequence[tuple[ModelState, Model]]) -> ModelEntry:
-    """One name with all its homes: the best first, facts that hold for every one of them."""
-    ordered = sorted(found, key=lambda home: _BEST_FIRST.index(home[0]))
+    """One name with its homes: the best first, facts that hold for every one of them.
+
+    A name that has a home on this machine stays on it, though that may not answer just now: what
+    leaves the machine is never chosen in silence. Remote homes have their `engine/name`.
+    """
+    local = [home for home in found if not home[1].remote]
+    ordered = sorted(local or found, key=lambda home: _BEST_FIRST.index(home[0]))
     usable = [model for state, model in ordered if state != "unavailable"]
     known = usable or [model for _, model in ordered]
     contexts = [model.context_length for model in known if model.context_length is not None]
@@ -179,6 +194,7 @@ def _entry(name: str, found: Sequence[tuple[ModelState, Model]]) -> ModelEntry:
         created=max(model.created for model in known),
         context_length=min(contexts, default=None),
         capabilities=tuple(capabilities),
+        remote=not local,
     )
 
 

@@ -271,7 +271,8 @@ def _engines_differ(before: Read, after: Read) -> bool:
     return (
         before.everything.definitions != after.everything.definitions
         or before.everything.known != after.everything.known
-        or before.settings.contexts != after.settings.contexts
+        or before.settings.engines != after.settings.engines
+        or before.settings.engines_ollama_cloud != after.settings.engines_ollama_cloud
     )
 
 

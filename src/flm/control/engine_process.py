@@ -81,6 +81,7 @@ class Started:
     """An engine that this controller started. ``since``: when it was ready (UTC seconds).
 
     ``phase`` `ended`: it went by itself, and is reported until it is started or stopped again.
+    ``stopped``: its end was asked for.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Started:
         self.phase: Phase = "starting"
         self.since = 0.0
         self.code = 0
+        self.stopped = False
         self._health: Health | None = None
         self._seen: Sighting | None = None
 

@@ -288,7 +288,7 @@ class EngineRunner:
     async def _watch(self, started: Started) -> None:
         """See its end: one that came unasked withdraws its targets at once."""
         started.code = await started.process.exited()
-        if self._started.get(started.engine) is not started:
+        if started.stopped or self._started.get(started.engine) is not started:
             return
         was, started.phase = started.phase, "ended"
         if self._clock.now() - started.since >= STEADY_SECONDS:
@@ -374,6 +374,7 @@ class EngineRunner:
 
     async def _end(self, started: Started) -> None:
         """Stop the process; nothing is sent to it any more."""
+        started.stopped = True
         try:
             await started.process.stop()
         finally:

@@ -26,7 +26,8 @@ from flm.errors import FlmError
 from flm.ports.clock import Clock
 from flm.ports.engines import ModelLauncher, Sighting
 from flm.ports.repositories import Everything, Store
-from flm.settings import Settings
+from flm.services.embedded_models import offered
+from flm.settings import EngineSettings, Settings
 from flm.wire.snapshot import EngineDialect, Rules, Snapshot
 
 logger = logging.getLogger("flm.control.publisher")
@@ -85,10 +86,10 @@ class StoreReader:
             everything,
             settings,
             {engine: key for engine, key in keys.items() if key is not None},
-            self._models(everything.files, settings.num_ctx(EMBEDDED)),
+            self._models(everything.files, settings.engine(EMBEDDED)),
         )
 
-    def _models(self, files: Sequence[GgufFile], contexts: Mapping[str, int]) -> tuple[Model, ...]:
+    def _models(self, files: Sequence[GgufFile], set_: EngineSettings) -> tuple[Model, ...]:
         """The files as models; one that cannot be read now is not offered."""
         if self._launcher.missing() is not None:
             return ()
@@ -99,21 +100,9 @@ class StoreReader:
             except (FlmError, OSError) as error:
                 logger.warning("%s cannot be served: %s", file.path, error)
         self._inspected = known
-        return tuple(_named(file, model, contexts) for file, model in known.items())
-
-
-def _named(file: GgufFile, model: Model, contexts: Mapping[str, int]) -> Model:
-    wanted = contexts.get(file.name, contexts.get("", 0))
-    bound = min(wanted, model.trained_context or wanted) if wanted else model.context_length
-    return msgspec.structs.replace(
-        model,
-        name=file.name,
-        created=int(file.added_at),
-        demo=file.demo,
-        context_length=bound,
-        loaded=False,
-        engine_name=None,
-    )
+        return tuple(
+            offered(file, model, set_.num_ctx, set_.capabilities) for file, model in known.items()
+        )
 
 
 class Arrangement(NamedTuple):
@@ -223,7 +212,12 @@ class Publisher:
         )
 
     def _arranged(self) -> Arrangement:
-        return self._changing.arranged(self._fresh(self._clock.now()))
+        """What is there, without what the user does not want to leave this machine: from now
+        on, and not only from the next look at the engines on."""
+        arranged = self._changing.arranged(self._fresh(self._clock.now()))
+        if self.read.settings.engines_ollama_cloud:
+            return arranged
+        return arranged._replace(sightings=tuple(map(_without_cloud, arranged.sightings)))
 
     def _without_withheld(self, sighting: Sighting) -> Sighting:
         if not any(model.target in self._withheld for model in sighting.models):
@@ -266,6 +260,14 @@ class Publisher:
             for model in self.read.embedded
         ]
         return (*seen, *own)
+
+
+def _without_cloud(sighting: Sighting) -> Sighting:
+    """Without models that an engine of this machine runs elsewhere. An engine elsewhere was added
+    by the user, who knows where it is."""
+    if sighting.engine.remote or not any(model.remote for model in sighting.models):
+        return sighting
+    return Sighting(sighting.engine, tuple(m for m in sighting.models if not m.remote))
 
 
 def _newer(read: Everything, known: Everything) -> bool:
