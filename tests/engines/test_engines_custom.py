@@ -312,3 +312,14 @@ def test_nothing_is_searched_for_and_nothing_is_installed() -> None:
     assert adapter.places(MadeUp()) == ()
     assert adapter.installed(MadeUp()) is None
     assert (adapter.starter, adapter.keeper) == (None, None)
+
+
+async def test_numbers_beyond_all_bounds_are_none(prober: HttpProber) -> None:
+    """They could not be written into the cache or sent to the gateway; the model stays."""
+    huge = "1" + "0" * 30
+    listed = response(
+        f'{{"data":[{{"id":"a","created":{huge},"max_model_len":{huge},"meta":{{"size":{huge}}},'
+        f'"max_context_length":-1,"checkpoint":"x","size":1e300}}]}}'
+    )
+    found = (await describe(prober, {("GET", "/v1/models"): listed})).models
+    assert found == (Model(name="a", engine=MINE, capabilities=("chat", "embeddings")),)

@@ -316,3 +316,11 @@ def test_its_program_is_found_without_running_it(machine: MadeUp, program: str |
     """`lms` before the app, because only `lms` can be told to start the server."""
     expected = None if program is None else Installation(program=program)
     assert LmStudioAdapter().installed(machine) == expected
+
+
+async def test_numbers_beyond_all_bounds_are_none(prober: HttpProber) -> None:
+    """They could not be written into the cache or sent to the gateway."""
+    with LmStudioFake() as fake:
+        fake.models["google/gemma-3-4b"] |= {"size_bytes": 10**30, "max_context_length": -1}
+        gemma = by_name(await describe(prober, fake))["google/gemma-3-4b"]
+    assert (gemma.size_bytes, gemma.trained_context) == (None, None)

@@ -358,3 +358,10 @@ def test_its_program_is_found_with_what_keeps_it_running(
 ) -> None:
     """A service or a desktop app starts an Ollama again that somebody stops."""
     assert OllamaAdapter().installed(machine) == expected
+
+
+async def test_a_number_beyond_all_bounds_costs_its_model(prober: HttpProber) -> None:
+    """It could not be written into the cache or sent to the gateway."""
+    tags_ = response('{"models":[{"name":"a","size":1000000000000000000000},{"name":"b"}]}')
+    sighting = await describe(prober, engines.ollama(tags=tags_))
+    assert [model.name for model in sighting.models] == ["b"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -20,6 +20,12 @@ from flm.ports.engines import NO_ANSWER, Probe
 
 LISTING = 8 << 20
 """How many bytes of a list of models are read."""
+
+EXACT = 1 << 53
+Whole = Annotated[int, msgspec.Meta(ge=-EXACT, le=EXACT)]
+"""A whole number that JSON holds exactly. What is beyond could not be written again, so that one
+engine's nonsense would keep all engines out of the cache and the snapshot.
+"""
 
 T = TypeVar("T")
 

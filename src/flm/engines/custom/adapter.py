@@ -16,7 +16,7 @@ from flm.domain.engines import (
     EngineState,
 )
 from flm.domain.traits import EngineTraits
-from flm.engines.answers import LISTING, answered, state_of
+from flm.engines.answers import LISTING, Whole, answered, state_of
 from flm.engines.custom import detect, models, products
 from flm.engines.custom.traits import TRAITS
 from flm.engines.wishes import capable
@@ -92,8 +92,8 @@ class CustomAdapter:
 class _Perf(msgspec.Struct):
     """KoboldCpp's `/api/extra/perf`. ``idle`` is 0 or 1."""
 
-    queue: int
-    idle: int
+    queue: Whole
+    idle: Whole
 
 
 def _state(listing: Probe, found: list[models.Entry] | None) -> EngineState:

@@ -12,7 +12,7 @@ import msgspec
 
 from flm.domain.engines import EngineId
 from flm.domain.models import Capability, Model, name_of_file
-from flm.engines.answers import decoded, entries
+from flm.engines.answers import EXACT, Whole, decoded, entries
 from flm.engines.custom.words import UNKNOWN, capabilities
 
 T = TypeVar("T")
@@ -28,6 +28,11 @@ class Entry(msgspec.Struct):
         """The field `name` where it is of that shape."""
         raw = self.fields.get(name)
         return None if raw is None else decoded(bytes(raw), shape)
+
+    def number(self, name: str) -> int | None:
+        """The field `name` as a whole number above 0, where it is such a number."""
+        told = self.told(name, float)
+        return int(told) if told is not None and 0 < told <= EXACT else None
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,22 +50,22 @@ class _List(msgspec.Struct):
 class _Meta(msgspec.Struct):
     """llama.cpp's (llamafile, `jan serve`)."""
 
-    n_ctx: int | None = None
-    n_ctx_train: int | None = None
-    size: int | None = None
+    n_ctx: Whole | None = None
+    n_ctx_train: Whole | None = None
+    size: Whole | None = None
 
 
 class _Parameters(msgspec.Struct):
     """TabbyAPI's."""
 
-    max_seq_len: int | None = None
+    max_seq_len: Whole | None = None
     use_vision: bool = False
 
 
 class _Dmr(msgspec.Struct):
     """Docker Model Runner's; its sizes are texts (`4.68GiB`)."""
 
-    context_window: int | None = None
+    context_window: Whole | None = None
     architecture: str | None = None
     parameters: str | None = None
     quantization: str | None = None
@@ -114,16 +119,16 @@ def _model(engine: EngineId, name: str, entry: Entry, facts: Facts) -> Model:
     dmr = entry.told("dmr", _Dmr) or _Dmr()
     context = (
         facts.context
-        or entry.told("max_model_len", int)  # vLLM, SGLang
+        or entry.number("max_model_len")  # vLLM, SGLang
         or meta.n_ctx
         or tabby.max_seq_len
-        or entry.told("context_length", int)  # Lemonade, OpenRouter
-        or entry.told("context_window", int)  # Groq
+        or entry.number("context_length")  # Lemonade, OpenRouter
+        or entry.number("context_window")  # Groq
     )
     trained = (
         meta.n_ctx_train
-        or entry.told("max_context_window", int)  # Lemonade
-        or entry.told("max_context_length", int)  # Mistral
+        or entry.number("max_context_window")  # Lemonade
+        or entry.number("max_context_length")  # Mistral
         or dmr.context_window
     )
     return Model(
@@ -138,7 +143,7 @@ def _model(engine: EngineId, name: str, entry: Entry, facts: Facts) -> Model:
         family=dmr.architecture or None,
         parameters=dmr.parameters or None,
         loaded=facts.loaded,
-        created=int(entry.told("created", float) or 0),
+        created=entry.number("created") or 0,
         remote=entry.told("cloud_provider", str) is not None,  # Lemonade
     )
 
@@ -146,7 +151,7 @@ def _model(engine: EngineId, name: str, entry: Entry, facts: Facts) -> Model:
 def _gigabytes(entry: Entry) -> int | None:
     """Lemonade's `size`, in GB."""
     size = entry.told("size", float) if "checkpoint" in entry.fields else None
-    return int(size * 1e9) if size else None
+    return int(size * 1e9) if size is not None and 0 < size < 1e6 else None
 
 
 def _capabilities(entry: Entry, tabby: _Parameters, facts: Facts) -> tuple[Capability, ...]:

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from flm.domain.engines import Address
-from flm.engines.answers import LISTING, answered
+from flm.engines.answers import LISTING, Whole, answered
 from flm.engines.custom.models import Entry, Facts, owner
 from flm.ports.engines import Probe, Prober
 
@@ -34,6 +34,9 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
         return self.each.get(model, self.every)
 
 
+SECONDS = 1.0
+"""How long a question may take that is only asked for details: a look has an end."""
+
 _OWNERS: dict[str, str] = {
     "docker": "Docker Model Runner",
     "tabbyapi": "TabbyAPI",
@@ -45,7 +48,7 @@ async def ask(prober: Prober, address: Address, key: str | None, found: list[Ent
     """What the product at `address` tells of the models it listed."""
 
     def get(path: str) -> Awaitable[Probe]:
-        return prober.get(address, path, key=key, limit=LISTING)
+        return prober.get(address, path, key=key, seconds=SECONDS, limit=LISTING)
 
     product = told_by(found)
     if product is None:
@@ -100,7 +103,7 @@ class _Kobold(msgspec.Struct):
 
 
 class _Value(msgspec.Struct):
-    value: int
+    value: Whole
 
 
 async def _koboldcpp(get: Ask) -> Told:
@@ -172,7 +175,7 @@ async def _localai(get: Ask) -> Told:
 
 
 class _Options(msgspec.Struct):
-    ctx_size: int | None = None
+    ctx_size: Whole | None = None
 
 
 class _Loaded(msgspec.Struct):

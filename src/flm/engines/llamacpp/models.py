@@ -8,7 +8,7 @@ import msgspec
 
 from flm.domain.engines import EngineId
 from flm.domain.models import Capability, Model, name_of_file
-from flm.engines.answers import decoded, entries
+from flm.engines.answers import Whole, decoded, entries
 from flm.engines.counts import parameters
 
 _NO_MODELS = frozenset({"downloading", "downloaded"})
@@ -21,10 +21,10 @@ class _Architecture(msgspec.Struct):
 
 
 class _Meta(msgspec.Struct):
-    n_ctx: int | None = None
-    n_ctx_train: int | None = None
-    n_params: int | None = None
-    size: int | None = None
+    n_ctx: Whole | None = None
+    n_ctx_train: Whole | None = None
+    n_params: Whole | None = None
+    size: Whole | None = None
     ftype: str | None = None
 
 
@@ -61,7 +61,7 @@ class _List(msgspec.Struct):
 
 
 class _Settings(msgspec.Struct):
-    n_ctx: int | None = None
+    n_ctx: Whole | None = None
 
 
 class _Modalities(msgspec.Struct):
@@ -89,7 +89,7 @@ class Props(msgspec.Struct):
     modalities: _Modalities = msgspec.field(default_factory=_Modalities)
     chat_template: str = ""
     chat_template_caps: _Caps = msgspec.field(default_factory=_Caps)
-    total_slots: int | None = None
+    total_slots: Whole | None = None
     is_sleeping: bool = False
 
     @property

@@ -93,7 +93,7 @@ async def _listed(
         if found is not None or probe.status not in (200, 404) or _is_locked(probe):
             break
     if found is not None and path != models.PLAIN:
-        plain = await prober.get(address, models.PLAIN, key=key, limit=LISTING)
+        plain = await prober.get(address, models.PLAIN, key=key, seconds=1.0, limit=LISTING)
         found = models.loaded_by_hand(found, plain.body if plain.status == 200 else b"")
     return probe, found
 

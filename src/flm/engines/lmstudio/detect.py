@@ -16,7 +16,9 @@ from flm.ports.machine import Machine
 PORT = 1234
 LOOPBACK = ("127.0.0.1", "::1")
 
-_HOST = re.compile(r"(?:http://)?(?P<host>\[[0-9a-fA-F:]+\]|[^/:\[\]]*)(?::(?P<port>\d{1,5}))?/?.*")
+_HOST = re.compile(
+    r"(?:http://)?(?P<host>\[[0-9a-fA-F:]+\]|[^/:\[\]]*)(?::(?P<port>[0-9]{1,5}))?/?.*"
+)
 _EVERYWHERE = ("", "localhost", "0.0.0.0", "::")  # noqa: S104 - what it listens on, not we
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from flm.domain.engines import EngineId
 from flm.domain.models import Capability, Model
-from flm.engines.answers import decoded, entries
+from flm.engines.answers import EXACT, decoded, entries
 
 Reader = Callable[[EngineId, bytes], "tuple[Model, ...] | None"]
 
@@ -85,9 +85,9 @@ def _native(engine: EngineId, entry: Entry) -> Model:
             tools=told.trained_for_tool_use,
             reasoning=bool(told.reasoning),
         ),
-        context_length=_whole(min((each for each in contexts if each), default=None)),
-        trained_context=_whole(entry.max_context_length),
-        size_bytes=_whole(entry.size_bytes),
+        context_length=whole(min((each for each in contexts if each), default=None)),
+        trained_context=whole(entry.max_context_length),
+        size_bytes=whole(entry.size_bytes),
         quantization=(entry.quantization.name or None) if entry.quantization else None,
         family=entry.architecture or None,
         loaded=bool(entry.loaded_instances),
@@ -95,8 +95,9 @@ def _native(engine: EngineId, entry: Entry) -> Model:
     )
 
 
-def _whole(number: float | None) -> int | None:
-    return None if number is None else int(number)
+def whole(number: float | None) -> int | None:
+    """A number of JavaScript's as a whole one, None where it is none that means anything."""
+    return int(number) if number is not None and 0 < number <= EXACT else None
 
 
 class _OldEntry(msgspec.Struct):
@@ -130,8 +131,8 @@ def old(engine: EngineId, body: bytes) -> tuple[Model, ...] | None:
                 vision=entry.type == "vlm",
                 tools="tool_use" in entry.capabilities,
             ),
-            context_length=_whole(entry.loaded_context_length),
-            trained_context=_whole(entry.max_context_length),
+            context_length=whole(entry.loaded_context_length),
+            trained_context=whole(entry.max_context_length),
             quantization=entry.quantization or None,
             family=entry.arch or None,
             loaded=entry.state == "loaded",

@@ -8,7 +8,7 @@ import msgspec
 
 from flm.domain.engines import EngineId
 from flm.domain.models import Capability, Model
-from flm.engines.answers import decoded, entries, seconds_since_epoch
+from flm.engines.answers import EXACT, Whole, decoded, entries, seconds_since_epoch
 from flm.engines.wishes import wished
 
 _CAPABILITIES: dict[str, Capability] = {
@@ -27,7 +27,7 @@ class _Details(msgspec.Struct):
     families: list[str] | None = None
     parameter_size: str = ""
     quantization_level: str = ""
-    context_length: int | None = None
+    context_length: Whole | None = None
 
 
 class Tag(msgspec.Struct):
@@ -35,7 +35,7 @@ class Tag(msgspec.Struct):
 
     name: str
     modified_at: str = ""
-    size: int | None = None
+    size: Whole | None = None
     digest: str = ""
     details: _Details = msgspec.field(default_factory=_Details)
     capabilities: list[str] | None = None
@@ -62,13 +62,14 @@ class Shown(msgspec.Struct):
         """The whole number in `model_info` whose key ends so (its start is the architecture)."""
         for key, value in self.model_info.items():
             if key.endswith(ending):
-                return decoded(bytes(value), int)
+                number = decoded(bytes(value), int)
+                return number if number is not None and abs(number) <= EXACT else None
         return None
 
 
 class _Loaded(msgspec.Struct):
     name: str
-    context_length: int | None = None
+    context_length: Whole | None = None
 
 
 class _List(msgspec.Struct):

@@ -19,7 +19,7 @@ ASKED_AT_MOST = 64
 
 _KEPT = 256
 _AT_ONCE = 8
-_SECONDS = 2.0
+_SECONDS = 1.0
 
 
 class Shows:
@@ -34,7 +34,7 @@ class Shows:
         self, prober: Prober, address: Address, key: str | None, version: str, tags: Sequence[Tag]
     ) -> dict[str, Shown]:
         """By name, for the models whose capabilities are not in the list: a few are asked for at
-        once, and what is not answered within two seconds is left to guessing.
+        once, and what is not answered within a second is left to guessing until the next look.
         """
         silent = [tag for tag in tags if tag.capabilities is None]
         found = {tag.name: shown for tag in silent if (shown := self._seen(version, tag))}

@@ -8,7 +8,7 @@ import msgspec
 
 from flm.domain.engines import EngineId
 from flm.domain.models import Capability, Model, name_of_file
-from flm.engines.answers import decoded, entries
+from flm.engines.answers import Whole, decoded, entries
 
 ROUTES: tuple[tuple[str, Capability], ...] = (
     ("/v1/chat/completions", "chat"),
@@ -34,7 +34,7 @@ class Entry(msgspec.Struct):
     id: str
     root: str | None = None
     parent: str | None = None
-    max_model_len: int | None = None
+    max_model_len: Whole | None = None
 
 
 class _List(msgspec.Struct):
