@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -143,15 +144,20 @@ def test_a_person_reads_tenths_where_no_terminal_is(flm: Flm, web: WebServer) ->
     assert len(lines) < 20
 
 
-def on_a_terminal(flm: Flm, typed: bytes, *argv: str) -> tuple[int, str]:
-    """Run a command with a terminal for stdin and stderr; its exit code and what was shown."""
+def on_a_terminal(
+    flm: Flm, typed: bytes, *argv: str, until_shown: str = "", **environ: str
+) -> tuple[int, str]:
+    """Run a command on a terminal of its own; its exit code and what was shown.
+
+    As soon as `until_shown` is there, Ctrl-C is pressed.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*FLM, *argv, "--data-dir", str(flm.data)],
+        [sys.executable, "-c", _AT_A_TERMINAL, *FLM, *argv, "--data-dir", str(flm.data)],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**flm.environ, "TERM": "xterm", "COLUMNS": "120"},
+        env={**flm.environ, "TERM": "xterm", "COLUMNS": "120", **environ},
         start_new_session=True,
     )
     os.close(theirs)
@@ -159,10 +165,21 @@ def on_a_terminal(flm: Flm, typed: bytes, *argv: str) -> tuple[int, str]:
     shown = bytearray()
     reading = threading.Thread(target=_read, args=(ours, shown))
     reading.start()
+    if until_shown:
+        until(lambda: until_shown in shown.decode(errors="replace"), until_shown)
+        os.write(ours, b"\x03")
     code = process.wait(60)
     reading.join(10)
     os.close(ours)
     return code, shown.decode()
+
+
+_AT_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Makes stdin the controlling terminal, whose Ctrl-C is a signal, and becomes the command."""
 
 
 def _read(descriptor: int, into: bytearray) -> None:
@@ -270,3 +287,36 @@ def test_it_is_not_removed_while_it_runs(flm: Flm, web: WebServer) -> None:
     assert (updated["replaced"], updated["still_runs"]) == ("0.33.0", True)
     assert flm.tell("engines", "uninstall", "ollama")["version"] == "0.34.0"
     assert not Path(program).exists()
+
+
+def test_without_an_engine_ollama_is_offered(flm: Flm, web: WebServer) -> None:
+    """What fails is told and asked again; then it is installed, and FLM serves nothing yet."""
+    web.statuses = [(403, {})]
+
+    code, shown = on_a_terminal(
+        flm,
+        b"5\n5\n",
+        *("up", "--port", "0"),
+        until_shown="Stop with Ctrl-C",
+        OLLAMA_HOST="127.0.0.1:1",
+    )
+
+    assert code == 0, shown
+    assert "5  install Ollama for yourself" in shown
+    assert "was refused: HTTP 403." in shown
+    assert "ollama 0.33.0 is installed. Serving nothing yet" in shown
+    assert (path_of(flm) or "").endswith("/0.33.0/bin/ollama")
+
+
+def test_ctrl_c_on_a_terminal_ends_it_at_once(flm: Flm, web: WebServer) -> None:
+    """In the middle of the download: no traceback, and the part stays."""
+    release(web, "0.33.0", os.urandom(4 << 20))
+    web.cuts, web.hold = [3 << 20], threading.Event()
+
+    code, shown = on_a_terminal(
+        flm, b"", "engines", "install", "ollama", "--yes", until_shown="Downloading"
+    )
+
+    assert code == 130
+    assert "Traceback" not in shown
+    assert list((flm.data / "engines" / "ollama" / "downloads").glob("*.part"))

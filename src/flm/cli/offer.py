@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,9 @@ LOOKED_FOR = N_(
     "(ports 8080 and 9931, LLAMA_CPP_PORT), engines that were added, GGUF files that were added."
 )
 NOTHING_YET = N_(
-    "Serving nothing yet: start an engine, or add one with `flm engines add NAME --url URL` or a "
-    "file with `flm models add FILE.gguf`; it is served as soon as it is there."
+    "Serving nothing yet: start an engine, or install one with `flm engines install ollama`, or "
+    "add one with `flm engines add NAME --url URL` or a file with `flm models add FILE.gguf`; it "
+    "is served as soon as it is there."
 )
 START = {"ollama": "ollama serve", "llamacpp": "llama-server -m FILE.gguf"}
 
@@ -53,7 +55,8 @@ def _ask(session: Session, services: Services) -> bool:
             N_("\n  1  serve a GGUF file of yours\n"
                "  2  look again, when you have started an engine\n"
                "  3  serve the demo: a tiny model of random weights; its words are gibberish\n"
-               "  4  serve nothing for now")
+               "  4  serve nothing for now\n"
+               "  5  install Ollama for yourself (1 to 2 GB; admin rights are not needed)")
         )  # fmt: skip
         answer = output.ask(words(N_("What shall it be? [3]"))) or "3"
         if answer == "1" and _add_file(session, services):
@@ -65,6 +68,26 @@ def _ask(session: Session, services: Services) -> bool:
         if answer == "4":
             session.note(NOTHING_YET)
             return False
+        if answer == "5" and _install(session, services):
+            return False
+
+
+def _install(session: Session, services: Services) -> bool:
+    """Whether Ollama is installed now; it is started when something runs that may start it."""
+    from flm.cli.progress import progress
+
+    try:
+        with progress(session) as show:
+            outcome = asyncio.run(services.installing.install(None, update=False, progress=show))
+    except FlmError as error:
+        _say_why(session, error)
+        return False
+    session.note(
+        N_("ollama {version} is installed. Serving nothing yet: `flm engines start ollama` in "
+           "another terminal starts it, and `flm models pull` fetches a model for it."),
+        version=outcome.installed.version,
+    )  # fmt: skip
+    return True
 
 
 def _add_file(session: Session, services: Services) -> bool:
@@ -73,10 +96,14 @@ def _add_file(session: Session, services: Services) -> bool:
     try:
         services.models.add(path.strip("'\""))
     except FlmError as error:
-        phrases = session.words.error(error)
-        session.note(N_("{message} {remedy}"), message=phrases.message, remedy=phrases.remedy)
+        _say_why(session, error)
         return False
     return True
+
+
+def _say_why(session: Session, error: FlmError) -> None:
+    phrases = session.words.error(error)
+    session.note(N_("{message} {remedy}"), message=phrases.message, remedy=phrases.remedy)
 
 
 def _say_what_is_installed(session: Session, found: Found) -> None:
