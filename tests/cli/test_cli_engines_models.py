@@ -34,22 +34,16 @@ def test_an_engines_key_comes_through_stdin_and_is_never_shown(
 
     assert added.data == {
         "id": "mine",
-        "kind": "custom",
+        "kind": "auto",
         "url": "http://127.0.0.1:1",
+        "remote": False,
+        "ca_file": None,
         "has_key": True,
     }
     listed = flm("engines", "list", "--format", "json")
     stored = b"".join(path.read_bytes() for path in data_dir.iterdir() if path.is_file())
     assert "sk-verysecret" not in added.out + listed.out
     assert b"sk-verysecret" not in stored
-
-
-def test_an_engine_elsewhere_is_refused_with_the_reason(flm: Flm) -> None:
-    """Other hosts come later."""
-    ran = flm("engines", "add", "far", "--url", "https://example.com/v1", "--format", "json")
-
-    assert (ran.code, ran.error["code"]) == (1, "not_permitted")
-    assert "later version" in ran.error["remedy"]
 
 
 def test_a_kind_that_is_none_is_refused(flm: Flm) -> None:

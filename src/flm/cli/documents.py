@@ -10,6 +10,7 @@ from flm.domain.engines import (
     Degraded,
     Engine,
     EngineDefinition,
+    Finding,
     Healthy,
     NetworkError,
     state_name,
@@ -40,9 +41,37 @@ def engine(seen: Engine) -> Document:
         "consecutive_failures": (
             state.consecutive_failures if isinstance(state, NetworkError) else None
         ),
+        "product": seen.product,
         "version": seen.version,
+        "remote": seen.remote,
+        "owned": seen.owned,
         "detail": seen.detail,
+        "load": engine_load(seen),
+        "findings": [finding(each) for each in seen.findings],
         "checked_at": iso(seen.checked_at) if seen.checked_at else None,
+    }
+
+
+def engine_load(seen: Engine) -> Document | None:
+    """How busy an engine says it is; null where it does not tell."""
+    load = seen.load
+    if load is None:
+        return None
+    return {
+        "running": load.running,
+        "waiting": load.waiting,
+        "slots": load.slots,
+        "cache_usage": load.cache_usage,
+    }
+
+
+def finding(found: Finding) -> Document:
+    """Something the user should know or mend, in English."""
+    return {
+        "code": found.code,
+        "level": found.level,
+        "message": found.message.format(**found.values),
+        "remedy": found.remedy.format(**found.values),
     }
 
 
@@ -52,6 +81,8 @@ def definition(added: EngineDefinition) -> Document:
         "id": added.id,
         "kind": added.kind,
         "url": added.address.url,
+        "remote": not added.address.is_loopback,
+        "ca_file": added.address.ca_file or None,
         "has_key": added.sealed_key is not None,
     }
 

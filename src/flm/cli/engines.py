@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 
 import click
+import msgspec
 
 from flm.cli import documents, phrases
 from flm.cli.commands import Group, Lazy, add_to, command, option, pass_session
 from flm.cli.session import Session
 from flm.domain.engines import Engine
-from flm.errors import N_
+from flm.errors import N_, InvalidValue
 from flm.services.engines import ADDABLE
 
 engines = Group(
@@ -34,8 +35,9 @@ engines = Group(
     },
     help=N_(
         "Engines: what runs here, and what you add.\n\n"
-        "Ollama and llama.cpp are found where they listen by default and where OLLAMA_HOST and "
-        "LLAMA_CPP_PORT say; any other OpenAI-compatible server on this machine is added by URL."
+        "Ollama, vLLM, LM Studio, llama.cpp, text-generation-webui and many that speak OpenAI's "
+        "API are found by themselves on this machine, and around it in WSL2 and containers. "
+        "Those elsewhere, and on unusual ports, are added by URL."
     ),
 )
 
@@ -68,39 +70,50 @@ def list_(session: Session) -> None:
         return
     rows = [phrases.engine_row(session.words, engine) for engine in known]
     not_yet = session.words(N_("added, not looked at yet"))
-    rows += [(each.id, each.kind, not_yet, "-", each.address.url) for each in unseen]
+    rows += [(each.id, each.kind, not_yet, "-", "-", each.address.url) for each in unseen]
     _table(session, rows)
+    _notes(session, [msgspec.structs.replace(engine, detail="") for engine in known])
 
 
-@command("add", help=N_("Add an engine of this machine by its URL."))
+@command("add", help=N_("Add an engine by its URL, on this machine or another."))
 @click.argument("name")
 @option(
     "--url",
     required=True,
     metavar="URL",
-    help=N_("Where it listens, for example http://127.0.0.1:8000/v1."),
+    help=N_("Where it listens, for example http://127.0.0.1:8000/v1 or https://box.example/v1."),
 )
 @option(
     "--kind",
     type=click.Choice(ADDABLE),
-    default="custom",
-    help=N_("How it is spoken to (custom: OpenAI's way)."),
+    default="auto",
+    help=N_("What it is (auto: told by what it answers; custom: spoken to in OpenAI's way)."),
 )
 @option("--api-key-stdin", is_flag=True, help=N_("Read the engine's own key from stdin."))
+@option(
+    "--ca-file",
+    metavar="FILE",
+    default="",
+    help=N_("Who signed its certificate, in PEM form, where that is nobody this system knows."),
+)
 @pass_session
-def add(session: Session, name: str, url: str, kind: str, api_key_stdin: bool) -> None:
+def add(
+    session: Session, name: str, url: str, kind: str, api_key_stdin: bool, ca_file: str
+) -> None:
     """Add an engine."""
     key = _key(session) if api_key_stdin else None
     with session.services() as services:
-        definition = services.engines.add(name, url, kind, key)
+        definition = services.engines.add(name, url, kind, key, ca_file)
     if session.json:
         session.document(documents.definition(definition))
-    else:
-        session.say(
-            N_("The engine {name} at {url} is added. `flm engines detect` shows how it is."),
-            name=definition.id,
-            url=definition.address.url,
-        )
+        return
+    session.say(
+        N_("The engine {name} at {url} is added. `flm engines detect` shows how it is."),
+        name=definition.id,
+        url=definition.address.url,
+    )
+    if not definition.address.is_loopback:
+        session.note(N_("It is remote: prompts to its models leave this machine."))
 
 
 @command("remove", help=N_("Forget an engine that was added."))
@@ -116,7 +129,45 @@ def remove(session: Session, name: str) -> None:
         session.say(N_("The engine {name} is removed."), name=name)
 
 
-add_to(engines, detect, list_, add, remove)
+@command("rename", help=N_("Give an engine another name; its key and settings go with it."))
+@click.argument("name")
+@click.argument("new_name")
+@pass_session
+def rename(session: Session, name: str, new_name: str) -> None:
+    """Give an engine another name."""
+    with session.services() as services:
+        given = services.engines.rename(name, new_name)
+    if session.json:
+        session.document({"renamed": name, "id": given})
+    else:
+        session.say(N_("The engine {name} is called {given} now."), name=name, given=given)
+
+
+@command("set-key", help=N_("Store the key that an engine wants, added or found."))
+@click.argument("name")
+@option("--api-key-stdin", is_flag=True, help=N_("Read the key from stdin."))
+@option("--forget", is_flag=True, help=N_("Forget the key that is stored."))
+@pass_session
+def set_key(session: Session, name: str, api_key_stdin: bool, forget: bool) -> None:
+    """Store or forget an engine's key."""
+    if forget == api_key_stdin:
+        raise InvalidValue(
+            N_("Say where the key comes from: --api-key-stdin, or --forget for none."),
+            remedy=N_("For example: flm engines set-key {name} --api-key-stdin < key.txt"),
+            name=name,
+        )
+    key = _key(session) if api_key_stdin else None
+    with session.services() as services:
+        services.engines.set_key(name, key)
+    if session.json:
+        session.document({"id": name, "has_key": key is not None})
+    elif key is None:
+        session.say(N_("The key of {name} is forgotten."), name=name)
+    else:
+        session.say(N_("The key of {name} is stored, sealed."), name=name)
+
+
+add_to(engines, detect, list_, add, remove, rename, set_key)
 
 
 def _key(session: Session) -> str:
@@ -132,11 +183,19 @@ def _show(session: Session, found: list[Engine]) -> None:
         session.document({"engines": [documents.engine(engine) for engine in found]})
         return
     _table(session, [phrases.engine_row(session.words, engine) for engine in found])
+    _notes(session, found)
+
+
+def _notes(session: Session, found: list[Engine]) -> None:
+    """What there is to say about the engines besides the table."""
     for engine in found:
         if engine.detail:
             session.note(
                 N_("{engine}: {detail}"), engine=engine.id, detail=session.words(engine.detail)
             )
+        for finding in engine.findings:
+            for line in phrases.finding(session.words, finding):
+                session.note(N_("{engine}: {detail}"), engine=engine.id, detail=line)
 
 
 def _table(session: Session, rows: list[tuple[str, ...]]) -> None:

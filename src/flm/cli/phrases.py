@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from flm.cli import terminal
-from flm.domain.engines import ApiError, Degraded, Engine, Healthy, InstalledOnly, NetworkError
+from flm.domain.engines import (
+    NEEDS_KEY,
+    STARTING,
+    ApiError,
+    Degraded,
+    Engine,
+    Finding,
+    Healthy,
+    InstalledOnly,
+    NetworkError,
+)
 from flm.domain.keys import ApiKey, KeyState
 from flm.domain.models import Model
 from flm.errors import N_
 from flm.language import Words
 
-ENGINE_HEADINGS = (N_("Engine"), N_("Kind"), N_("State"), N_("Version"), N_("Address"))
+ENGINE_HEADINGS = (
+    N_("Engine"), N_("Kind"), N_("State"), N_("Version"), N_("Load"), N_("Address"),
+)  # fmt: skip
 MODEL_HEADINGS = (
     N_("Model"), N_("Engine"), N_("Can do"), N_("Context"), N_("Parameters"), N_("Quantisation"),
     N_("Family"), N_("Size"), N_("Notes"),
@@ -29,6 +41,10 @@ def engine_state(words: Words, engine: Engine) -> str:
             return words(N_("installed, not running"))
         case Healthy() if engine.kind == "embedded":
             return words(N_("ready"))
+        case Degraded(reason=reason) if reason == STARTING:
+            return words(N_("is starting"))
+        case ApiError(reason=reason) if reason == NEEDS_KEY:
+            return words(N_("wants a key"))
         case Healthy(latency_ms=latency):
             return words(N_("runs ({latency} ms)"), latency=round(latency))
         case Degraded(latency_ms=latency, reason=reason):
@@ -46,7 +62,34 @@ def engine_state(words: Words, engine: Engine) -> str:
 def engine_row(words: Words, engine: Engine) -> tuple[str, ...]:
     """An engine as a row under `ENGINE_HEADINGS`."""
     address = engine.address.url if engine.address is not None else "-"
-    return engine.id, engine.kind, engine_state(words, engine), engine.version or "-", address
+    if engine.remote:
+        address = words(N_("{url} (remote)"), url=address)
+    return (
+        engine.id,
+        terminal.visible(engine.product or engine.kind),
+        engine_state(words, engine),
+        terminal.visible(engine.version or "-"),
+        engine_load(words, engine),
+        address,
+    )
+
+
+def engine_load(words: Words, engine: Engine) -> str:
+    """How busy an engine says it is; `-` where it does not tell."""
+    load = engine.load
+    if load is None or load.running is None:
+        return "-"
+    running = f"{load.running}/{load.slots}" if load.slots else f"{load.running}"
+    if load.waiting:
+        return words(N_("{running}, {waiting} waiting"), running=running, waiting=load.waiting)
+    return running
+
+
+def finding(words: Words, found: Finding) -> list[str]:
+    """Something the user should know, and what to do about it, a line each."""
+    values = {name: terminal.visible(value) for name, value in found.values.items()}
+    told = [words(found.message, **values)]
+    return [*told, words(found.remedy, **values)] if found.remedy else told
 
 
 def model_row(words: Words, model: Model) -> tuple[str, ...]:

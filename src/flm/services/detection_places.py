@@ -108,7 +108,7 @@ def is_child(identity: Identity, listener: Listener | None, own_pid: int) -> boo
     if not chain or listener is None:
         return False
     above = chain[1:]
-    if own_pid in {pid for pid, _ in chain}:
+    if own_pid in {pid for pid, _ in above}:
         return True
     if identity.product not in _STARTED or _plain(chain[0][1]) in _FORWARDERS:
         return False
