@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import ssl
 import threading
 from pathlib import Path
 
 import pytest
+from test_engines_prober_tls import certificate
 
 from flm.domain.engines import Address
 from flm.domain.models import Model
@@ -112,3 +115,24 @@ def test_capabilities_may_be_set_by_either_name_and_may_be_none() -> None:
     by_path = capable([model], Wishes(capabilities={"/m/tiny.gguf": ("chat", "tools")}))
     assert by_path[0].capabilities == ("chat", "tools")
     assert capable([model], Wishes(capabilities={"tiny": ()}))[0].capabilities == ()
+
+
+async def test_https_is_verified_by_the_file_that_was_given(tmp_path: Path) -> None:
+    """A certificate of its own is trusted where the user gave it, and nowhere else."""
+    own, key = certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(own, key)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
+        port = server.sockets[0].getsockname()[1]
+        given = Address("127.0.0.1", port, tls=True, ca_file=str(own))
+        reply = await Commands().send("GET", given, "/x")
+        with pytest.raises(UserError):
+            await Commands().send("GET", Address("127.0.0.1", port, tls=True), "/x")
+    assert (reply.status, reply.body) == (200, b"{}")
