@@ -281,6 +281,7 @@ def test_the_list_of_models_is_the_snapshot_s(tmp_path: Path) -> None:
             "id": "m", "object": "model", "created": 1, "owned_by": "embedded",
             "context_length": 2048, "capabilities": ["chat"], "engines": ["embedded"],
             "state": "sleeping",
+            "remote": False,
         }  # fmt: skip
         running.delta(routes=routes_section(revision=2))
         assert ask(running.port, request("GET", "/v1/models")).json()["data"] == []

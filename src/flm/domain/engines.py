@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from flm.domain.traits import Keeping
 from flm.errors import N_, InvalidValue
 
 EngineId = NewType("EngineId", str)
@@ -135,14 +136,15 @@ class EngineLoad(msgspec.Struct, frozen=True, kw_only=True):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something the user should know or mend. The texts are `N_` templates filled by ``values``.
 
-    ``level``: `warning` for what can be abused, `note` for what is only good to know.
+    ``level``: `error` for what does not work, `warning` for what can be abused, `note` for what
+    is only good to know.
     """
 
     code: str
     message: str
     remedy: str = ""
     values: dict[str, str] = {}
-    level: Literal["note", "warning"] = "warning"
+    level: Literal["note", "warning", "error"] = "warning"
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +152,9 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
 
     ``product``: its true name where that says more than ``kind`` (`KoboldCpp`, a `custom` one);
     ``remote``: prompts to it leave this machine; ``owned``: started by this FLM, which alone may
-    stop it; ``load``: what it says of itself, ``in_flight``: FLM's own requests on it.
+    stop it; ``load``: what it says of itself, ``in_flight``: FLM's own requests on it;
+    ``keeping``: what it lets others do to its models, None: what its kind does; ``failures``,
+    ``good_checks``: how many checks in a row went unanswered, or well after it was degraded.
     """
 
     id: EngineId
@@ -167,6 +171,9 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     load: EngineLoad | None = None
     in_flight: int = 0
     findings: tuple[Finding, ...] = ()
+    keeping: tuple[Keeping, ...] | None = None
+    failures: int = 0
+    good_checks: int = 0
 
 
 def engine_id(text: str) -> EngineId:

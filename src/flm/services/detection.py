@@ -141,8 +141,7 @@ class Detector:
     async def _embedded(self, wanted: Wanted) -> Sighting | None:
         if self._launcher is None:
             return None
-        contexts = wanted.wish(EMBEDDED).contexts
-        return await embedded_sighting(self._launcher, wanted.files, contexts)
+        return await embedded_sighting(self._launcher, wanted.files, wanted.wish(EMBEDDED))
 
     def _settle(self, places: Sequence[Place], seen: Sequence[Sighting | None]) -> list[Sighting]:
         """Judge what was seen by what was before, and remember it."""

@@ -14,7 +14,7 @@ from typing import Protocol, assert_never
 
 import msgspec
 
-from flm.domain.engines import EMBEDDED, Engine, EngineId, EngineKind, Healthy, serves
+from flm.domain.engines import EMBEDDED, Address, Engine, EngineId, EngineKind, Healthy, serves
 from flm.domain.models import Model
 from flm.domain.traits import Keeping
 from flm.errors import N_, Conflict, InvalidValue, NotFound, NotPermitted
@@ -327,7 +327,9 @@ class ModelKeeping:
 
     def _lets(self, engine: Engine, wanted: Keeping) -> bool:
         adapter = self._adapters.get(engine.kind)
-        return adapter is not None and wanted in adapter.traits.keeping
+        if adapter is None:
+            return False
+        return wanted in (adapter.traits.keeping if engine.keeping is None else engine.keeping)
 
     def _keeper(self, engine: Engine) -> ModelKeeper:
         keeper = self._adapters[engine.kind].keeper
@@ -341,7 +343,7 @@ class ModelKeeping:
             return
         adapter = self._adapters.get(engine.kind)
         if adapter is not None and adapter.keeper is not None and engine.address is not None:
-            _refuse(adapter.keeper, engine, wanted, name)
+            _refuse(adapter, adapter.keeper, engine.address, wanted, name)
         raise _lets_nobody(engine, adapter)
 
 
@@ -361,10 +363,14 @@ def _source(name: str) -> Source:
     return source
 
 
-def _refuse(keeper: ModelKeeper, engine: Engine, wanted: Keeping, name: str) -> None:
-    """Have the keeper say why not: it raises `NotPermitted` for what its traits do not name."""
-    address = engine.address
-    assert address is not None, "only engines with an address have keepers that are asked"
+def _refuse(
+    adapter: EngineAdapter, keeper: ModelKeeper, address: Address, wanted: Keeping, name: str
+) -> None:
+    """Have the keeper say why not, in its own words: it raises `NotPermitted` for what its traits
+    do not name, whatever the engine. Of others nothing is asked here: it might be done.
+    """
+    if wanted in adapter.traits.keeping:
+        return
     match wanted:
         case "pull":
             asyncio.run(keeper.pull(address, None, name, _quietly))

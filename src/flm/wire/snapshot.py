@@ -64,7 +64,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A name clients may use, and its homes (target ids)."""
+    """A name clients may use, and its homes (target ids). ``remote``: they are not on this
+    machine."""
 
     name: str
     targets: tuple[str, ...]
@@ -73,6 +74,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     created: int = 0
     context_length: int | None = None
     capabilities: tuple[Capability, ...] = ()
+    remote: bool = False
 
 
 class Routes(msgspec.Struct, frozen=True):

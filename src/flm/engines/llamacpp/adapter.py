@@ -84,6 +84,7 @@ class LlamaCppAdapter:
                 address=address,
                 version=(props.build_info or None) if props is not None else None,
                 detail=_detail(props),
+                keeping=None if props is None or props.is_router else (),
             ),
             capable(models.models(engine, found or [], props, each), wishes),
         )

@@ -26,6 +26,7 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...]
     engines: tuple[str, ...]
     state: str
+    remote: bool
 
 
 class ModelList(msgspec.Struct, frozen=True):
@@ -44,6 +45,7 @@ def _object(entry: ModelEntry) -> ModelObject:
         capabilities=entry.capabilities,
         engines=entry.engines,
         state=entry.state,
+        remote=entry.remote,
     )
 
 
