@@ -21,7 +21,7 @@ ifneq ($(call usable,$(SGLANG)),yes)
 $(SGLANG)/.made: again
 endif
 
-.PHONY: help install up test coverage check format lock bench clean again
+.PHONY: help install up test test-vllm coverage check format lock bench clean again
 
 help:  ## this list
 	@printf 'make TARGET [ARGS="…"]\n\n'
@@ -41,6 +41,10 @@ else
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --skip-covered --sort=cover --fail-under=90
 endif
+
+test-vllm: $(VENV)/.dev  ## the contract with a running vLLM: FLM_TEST_VLLM_URL=http://127.0.0.1:8000
+	@[ -n "$$FLM_TEST_VLLM_URL" ] || { echo 'set FLM_TEST_VLLM_URL to the URL of a running vLLM'; exit 2; }
+	$(PY) -m pytest tests/engines/contract -k real-vllm $(ARGS)
 
 coverage:  ## the tests with line coverage, subprocesses included; fails under 90 %
 	@$(MAKE) --no-print-directory test COVERAGE=1

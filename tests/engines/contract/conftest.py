@@ -1,18 +1,18 @@
-"""A fake of every engine, behind one gateway."""
+"""A fake of every engine, and the real ones that are there, behind one gateway."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import pytest
-from contract_specimens import FAKES
+from contract_specimens import EVERY, FAKES
+from contract_talk import House
 
 from flm.wire.snapshot import Rules, Target
 from support.fakes.base import FakeEngine
 from support.fakes.specimen import Place, Specimen
-from support.gateway import RunningGateway, gateway
+from support.gateway import gateway
 
 
 def target_of(specimen: Specimen, place: Place) -> Target:
@@ -31,24 +31,25 @@ def target_of(specimen: Specimen, place: Place) -> Target:
     )
 
 
-@dataclass
-class House:
-    """Every fake by its specimen's id, and the gateway before them."""
-
-    places: dict[str, FakeEngine]
-    gateway: RunningGateway
-
-
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """One for all tests: starting a gateway for each would take minutes."""
     with ExitStack() as stack:
-        places = {each.id: stack.enter_context(each.start()) for each in FAKES}
-        targets = [target_of(each, places[each.id]) for each in FAKES]
+        places = {each.id: stack.enter_context(each.start()) for each in EVERY}
+        targets = [target_of(each, places[each.id]) for each in EVERY]
         rules = Rules(revision=1)
         journal = tmp_path_factory.mktemp("journal")
         served = stack.enter_context(gateway(journal, *targets, rules=rules))
-        yield House(places, served)
+        yield House(
+            {each.id: _fake(places[each.id]) for each in FAKES},
+            {id_: place.address for id_, place in places.items()},
+            served,
+        )
+
+
+def _fake(place: Place) -> FakeEngine:
+    assert isinstance(place, FakeEngine)
+    return place
 
 
 @pytest.fixture

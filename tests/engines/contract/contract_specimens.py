@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from support.fakes import llamacpp, lmstudio, ollama, openai_like, textgen, vllm
+from support.fakes.real import REAL
 from support.fakes.specimen import Specimen
 
 FAKES: tuple[Specimen, ...] = (
@@ -15,6 +16,9 @@ FAKES: tuple[Specimen, ...] = (
     *openai_like.SPECIMENS,
 )
 """Each speaks the documented bytes of a named version."""
+
+EVERY: tuple[Specimen, ...] = (*FAKES, *REAL)
+"""The fakes, a real llama.cpp, and a real vLLM where one is named."""
 
 
 def with_mood() -> list[tuple[Specimen, str]]:

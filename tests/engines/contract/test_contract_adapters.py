@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 import pytest
-from contract_specimens import FAKES, named, with_mood
+from contract_specimens import EVERY, FAKES, named, with_mood
 
 from flm.domain.engines import ApiError, EngineId, Healthy, NetworkError, state_name
 from flm.domain.models import Model
@@ -28,7 +28,8 @@ from support.fakes.base import (
 from support.fakes.specimen import Place, Specimen
 from support.replay import response
 
-every_engine = pytest.mark.parametrize("specimen", FAKES, ids=str)
+every_engine = pytest.mark.parametrize("specimen", EVERY, ids=str)
+every_fake = pytest.mark.parametrize("specimen", FAKES, ids=str)
 every_mood = pytest.mark.parametrize(("specimen", "mood"), with_mood(), ids=named(with_mood()))
 
 
@@ -67,7 +68,7 @@ async def look(
 async def test_it_is_told_apart(prober: HttpProber, specimen: Specimen) -> None:
     """By its own answers: kind, true name and version; neither locked nor loading."""
     with specimen.start() as place:
-        found = await identify(prober, place.address)
+        found = await identify(prober, place.address, specimen.key)
     assert found is not None
     assert (found.kind, found.product) == (specimen.adapter.kind, specimen.product)
     assert found.version == specimen.version
@@ -110,7 +111,7 @@ async def test_it_is_told_apart_in_every_state(
     assert found is None or found.kind in (specimen.adapter.kind, "custom")
 
 
-@every_engine
+@every_fake
 async def test_nobody_there_is_a_network_error(prober: HttpProber, specimen: Specimen) -> None:
     """A closed port gives the reason, and no models."""
     with specimen.start() as place:
@@ -120,7 +121,7 @@ async def test_nobody_there_is_a_network_error(prober: HttpProber, specimen: Spe
     assert sighting.models == ()
 
 
-@every_engine
+@every_fake
 async def test_silence_is_a_network_error(prober: HttpProber, specimen: Specimen) -> None:
     """The look ends when its time is up."""
     waiting = threading.Event()
@@ -132,7 +133,7 @@ async def test_silence_is_a_network_error(prober: HttpProber, specimen: Specimen
     assert sighting.engine.state == NetworkError("no answer in time", 1)
 
 
-@every_engine
+@every_fake
 @pytest.mark.parametrize("fault", [empty, half_closed], ids=["nothing", "half"])
 async def test_half_an_answer_is_a_network_error(
     prober: HttpProber, specimen: Specimen, fault: Fault
@@ -149,7 +150,7 @@ async def test_half_an_answer_is_a_network_error(
     assert sighting.models == ()
 
 
-@every_engine
+@every_fake
 @pytest.mark.parametrize("fault", [broken_json, wrong_content_type], ids=["broken", "a page"])
 async def test_a_list_that_is_none_is_an_api_error(
     prober: HttpProber, specimen: Specimen, fault: Fault
@@ -162,7 +163,7 @@ async def test_a_list_that_is_none_is_an_api_error(
     assert isinstance(state, ApiError)
 
 
-@every_engine
+@every_fake
 async def test_a_server_of_something_else_has_no_models(
     prober: HttpProber, specimen: Specimen
 ) -> None:
@@ -175,7 +176,7 @@ async def test_a_server_of_something_else_has_no_models(
     assert sighting.models == ()
 
 
-@every_engine
+@every_fake
 @pytest.mark.parametrize("body", ["[]", "null", '"x"', "[" * 9_000, '{"data":{},"models":3}'])
 async def test_answers_of_any_shape_are_survived(
     prober: HttpProber, specimen: Specimen, body: str
@@ -217,7 +218,7 @@ async def test_its_load_is_told(prober: HttpProber, specimen: Specimen) -> None:
     assert await specimen.adapter.load(prober, place.address, specimen.key) is None
 
 
-@every_engine
+@every_fake
 async def test_its_key_goes_with_every_question(prober: HttpProber, specimen: Specimen) -> None:
     """And it is asked by GET only, but for facts it tells no other way."""
     with specimen.start() as place:

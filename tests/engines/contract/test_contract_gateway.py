@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from contract_specimens import FAKES, named, with_break
+from contract_talk import House, chunks, name_of, said, text_of
 
-from conftest import House
 from support.fakes.base import (
     EVERYWHERE,
     Fault,
@@ -28,9 +27,9 @@ from support.fakes.base import (
     wrong_content_type,
 )
 from support.fakes.specimen import Specimen
-from support.raw_client import RawClient, Response, ask, chat, eventually, request
+from support.raw_client import RawClient, ask, chat, eventually, request
 
-every_engine = pytest.mark.parametrize("specimen", FAKES, ids=str)
+every_fake = pytest.mark.parametrize("specimen", FAKES, ids=str)
 every_break = pytest.mark.parametrize(("specimen", "way"), with_break(), ids=named(with_break()))
 
 
@@ -60,29 +59,7 @@ CUTS: dict[str, tuple[Fault, ...]] = {
 }
 
 
-def name_of(specimen: Specimen) -> str:
-    """The model as clients name it."""
-    return f"{specimen.id}/{specimen.model.name}"
-
-
-def said(served: House, specimen: Specimen, **more: object) -> Response:
-    """A chat with the specimen's model."""
-    return ask(served.gateway.port, chat(model=name_of(specimen), **more))
-
-
-def chunks(body: bytes) -> list[dict[str, Any]]:
-    """The events of a stream, `[DONE]` left out."""
-    events = [part.removeprefix(b"data: ") for part in body.replace(b"\r\n", b"\n").split(b"\n\n")]
-    return [json.loads(part) for part in events if part and part != b"[DONE]"]
-
-
-def text_of(body: bytes) -> str:
-    """The words of a stream."""
-    deltas = [choice["delta"] for chunk in chunks(body) for choice in chunk.get("choices", ())]
-    return "".join(delta.get("content") or "" for delta in deltas)
-
-
-@every_engine
+@every_fake
 def test_a_whole_chat(served: House, specimen: Specimen) -> None:
     """Words, finish reason, usage, and the name the client used."""
     answer = said(served, specimen)
@@ -97,7 +74,7 @@ def test_a_whole_chat(served: House, specimen: Specimen) -> None:
     assert (record.engine, record.status, record.error) == (specimen.id, 200, "")
 
 
-@every_engine
+@every_fake
 def test_the_engine_is_asked_for_its_own_model(served: House, specimen: Specimen) -> None:
     """By its own name, with nothing of the client's but the request."""
     said(served, specimen)
@@ -107,7 +84,7 @@ def test_the_engine_is_asked_for_its_own_model(served: House, specimen: Specimen
     assert seen.headers["host"] == f"127.0.0.1:{served.places[specimen.id].port}"
 
 
-@every_engine
+@every_fake
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 def test_a_stream_however_it_is_cut(
     served: House, specimen: Specimen, cut: tuple[Fault, ...]
@@ -210,7 +187,7 @@ def test_an_engine_that_still_loads(served: House, specimen: Specimen) -> None:
     assert answer.headers["retry-after"] == "5"
 
 
-@every_engine
+@every_fake
 def test_an_engine_that_wants_slower_clients(served: House, specimen: Specimen) -> None:
     """429 stays 429, with the engine's own time."""
     busy = b'{"error":{"message":"slow down","type":"rate_limit_error"}}'
@@ -228,7 +205,7 @@ def _answer_with(served: House, specimen: Specimen, answer: bytes | None) -> Non
     served.places[specimen.id].fault(specimen.chat, instead(answer))
 
 
-@every_engine
+@every_fake
 @pytest.mark.parametrize(
     "fault", [broken_json, wrong_content_type, half_closed, empty],
     ids=["broken JSON", "a page", "half closed", "nothing"],
@@ -241,7 +218,7 @@ def test_a_whole_answer_that_is_none(served: House, specimen: Specimen, fault: F
     assert answer.code in ("bad_engine_answer", "engine_gone")
 
 
-@every_engine
+@every_fake
 def test_a_page_in_place_of_a_stream(served: House, specimen: Specimen) -> None:
     """Nothing of it reaches the client: an error, and no end mark."""
     served.places[specimen.id].fault(specimen.chat, wrong_content_type)
@@ -267,7 +244,7 @@ def test_a_stream_that_fails_in_the_middle(
     assert served.gateway.records()[-1].error != ""
 
 
-@every_engine
+@every_fake
 @pytest.mark.parametrize("reset", [False, True], ids=["FIN", "RST"])
 def test_a_stream_that_is_cut_after_each_of_its_events(
     served: House, specimen: Specimen, reset: bool
@@ -293,7 +270,7 @@ def _count_of_events(served: House, specimen: Specimen) -> int:
 LEAVE: dict[str, Callable[[RawClient], object]] = {"FIN": RawClient.close, "RST": RawClient.reset}
 
 
-@every_engine
+@every_fake
 @pytest.mark.parametrize("leave", LEAVE.values(), ids=LEAVE)
 def test_a_client_that_leaves_in_mid_stream(
     served: House, specimen: Specimen, leave: Callable[[RawClient], object]
@@ -311,7 +288,7 @@ def test_a_client_that_leaves_in_mid_stream(
     eventually(lambda: served.gateway.records()[-1].error == "client_closed")
 
 
-@every_engine
+@every_fake
 def test_a_client_that_leaves_before_a_whole_answer(served: House, specimen: Specimen) -> None:
     """The engine sees its connection close before it has said anything."""
     fake = served.places[specimen.id]
