@@ -34,8 +34,8 @@ from flm.wire.control import Status
 
 if TYPE_CHECKING:
     from flm.control.controller import Controller
-    from flm.domain.engines import EngineDefinition, KnownEngine
     from flm.control.engine_process import EngineMeans
+    from flm.domain.engines import EngineDefinition, KnownEngine
     from flm.engines.download import Downloader
     from flm.engines.embedded.process import EmbeddedLauncher
     from flm.ports.engines import Sighting
@@ -189,7 +189,8 @@ class Services:
         from flm.engines.archives import unpack
         from flm.engines.ollama.install import OllamaReleases
         from flm.engines.residents import running_from
-        from flm.services.installing import EnginePath, Installer
+        from flm.services.engine_path import EnginePath
+        from flm.services.installing import Installer
 
         def releases() -> OllamaReleases:
             settings = self.settings.settings()

@@ -609,6 +609,20 @@ async def test_a_proxy_of_the_environment_is_used_but_never_for_this_machine(
     assert proxy.paths() == ["http://far.invalid/far.bin"]
 
 
+async def test_a_proxy_that_lets_nobody_through_is_told(waiting: Waiting, target: Path) -> None:
+    """Its password is not."""
+    with web_server() as proxy:
+        place = proxy.base.replace("//", "//user:secret@")
+        through = Downloader(
+            Web({"https_proxy": place}), current(None).lock, SystemClock(), pause=waiting
+        )
+        error = await failing(through, "https://far.invalid/x", target)
+
+    assert error.code == "proxy_refused"
+    assert proxy.base in error.message
+    assert "secret" not in error.message
+
+
 def test_no_proxy_is_read_as_everybody_reads_it() -> None:
     """Names, domains below them, hosts with a port, `*`; upper case where lower is not set."""
     some = proxies(

@@ -25,7 +25,7 @@ from flm.errors import Conflict, FlmError, NotFound, StoreError
 from flm.ports.clock import SystemClock
 from flm.ports.engines import Step
 from flm.ports.processes import current
-from flm.services.installing import Installer, Outcome, is_kept
+from flm.services.installing import Installer, Outcome
 
 
 class StoredPath:
@@ -199,16 +199,6 @@ async def test_an_older_version_comes_only_when_it_is_asked_for(world: World) ->
     assert not kept.changed
     assert outcome.replaced == "0.33.0"
     assert world.is_untouched("0.32.0")
-
-
-def test_versions_are_compared_as_numbers() -> None:
-    """A release comes after its candidates."""
-    assert is_kept("0.10.0", "0.9.9", asked=None)
-    assert not is_kept("0.9.9", "0.10.0", asked=None)
-    assert not is_kept("0.33.0-rc2", "0.33.0", asked=None)
-    assert is_kept("0.33.0-rc10", "0.33.0-rc2", asked=None)
-    assert not is_kept("0.10.0", "0.9.9", asked="0.9.9")
-    assert is_kept("0.10.0", "0.10.0", asked="0.10.0")
 
 
 async def test_a_version_that_is_not_there_changes_nothing(world: World) -> None:

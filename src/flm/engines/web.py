@@ -36,12 +36,12 @@ STATUS = N_("the server answered HTTP {status}")
 class LineDropped(Exception):
     """The connection failed or the server was not able just now: worth another try.
 
-    ``why``: the reason, as an error so that it is told in the reader's language; ``after``: the
-    seconds the server asked for, 0 when it did not.
+    ``why``: the reason, an error where it can be told in the reader's language, else the system's
+    own words; ``after``: the seconds the server asked for, 0 when it did not.
     """
 
-    def __init__(self, why: UserError, after: float = 0.0) -> None:
-        super().__init__(why.message)
+    def __init__(self, why: UserError | str, after: float = 0.0) -> None:
+        super().__init__(str(why))
         self.why = why
         self.after = after
 
@@ -116,6 +116,15 @@ class Web:
                 code="certificate_not_trusted",
                 url=shown(place),
                 reason=getattr(detail, "verify_message", "") or type(detail).__name__,
+            ) from error
+        except _by_proxy() as error:
+            raise UserError(
+                N_("The proxy {proxy} does not lead to {url}: HTTP {status}."),
+                remedy=N_("Check https_proxy, and whether it wants a user name; or set no_proxy."),
+                code="proxy_refused",
+                proxy=shown(proxy or ""),
+                url=shown(place),
+                status=getattr(error, "status", 0),
             ) from error
         except ValueError as error:  # a host or a port that aiohttp does not take
             raise not_a_url(place) from error
@@ -286,16 +295,22 @@ def _untrusted() -> tuple[type[BaseException], ...]:
     return (aiohttp.ClientConnectorCertificateError,)
 
 
-def _reason(error: BaseException) -> UserError:
+def _by_proxy() -> tuple[type[BaseException], ...]:
+    import aiohttp
+
+    return (aiohttp.ClientHttpProxyError,)
+
+
+def _reason(error: BaseException) -> UserError | str:
     """One line about what failed, without the request's own address in it."""
     import aiohttp
 
     if isinstance(error, TimeoutError):
         return UserError(NO_ANSWER_IN_TIME)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return UserError("{text}", text=error.strerror or type(error.os_error).__name__)
+        return error.strerror or type(error.os_error).__name__
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return UserError(CLOSED)
     if isinstance(error, aiohttp.ClientPayloadError | ConnectionError):
         return UserError(ENDED_EARLY)
-    return UserError("{text}", text=type(error).__name__)
+    return type(error).__name__

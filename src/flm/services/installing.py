@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import msgspec
 
 from flm.domain.engines import EngineId
 from flm.domain.sizes import size_text
+from flm.domain.versions import is_older
 from flm.errors import N_, Conflict, FlmError, NotFound, UserError
 from flm.ports.clock import Clock
 from flm.ports.downloads import Downloads
@@ -26,7 +26,6 @@ from flm.ports.engines import Progress, Step
 from flm.ports.processes import Lock
 from flm.ports.releases import Archive, Release, Releases, RunningFrom, Unpack
 from flm.services.programs import Installed, ProgramFolder, remove
-from flm.services.settings import SettingsService
 from flm.tasks import in_thread
 
 LARGEST_ARCHIVE = 16 << 30
@@ -62,27 +61,6 @@ class PathSetting(Protocol):
     def reset(self) -> None:
         """Forget what is stored."""
         ...
-
-
-class EnginePath:
-    """`engines.<engine>.path` as the settings hold it."""
-
-    def __init__(self, settings: SettingsService, engine: EngineId) -> None:
-        self._settings = settings
-        self._engine = engine
-        self._name = f"engines.{engine}.path"
-
-    def get(self) -> str:
-        """What is set."""
-        return self._settings.settings().engine(self._engine).path
-
-    def set(self, path: str) -> None:
-        """Store it; returns when what runs applies it."""
-        self._settings.set(self._name, path)
-
-    def reset(self) -> None:
-        """Forget what is stored."""
-        self._settings.reset(self._name)
 
 
 class _Stopped(Exception):
@@ -146,7 +124,7 @@ class Installer:
             progress(Step(N_("Asking which versions there are")))
             releases = self._releases()
             release = await releases.find(version)
-            if have is not None and is_kept(have.version, release.version, asked=version):
+            if have is not None and _stays(have.version, release.version, version):
                 return self._unchanged(have)
             new = await self._replace(have, release, releases.programs, progress)
             self._tidy_up()
@@ -340,16 +318,6 @@ class Installer:
         )
 
 
-def is_kept(here: str, found: str, *, asked: str | None) -> bool:
-    """Whether the version that is here stays: it is the one, or nobody asked for an older one."""
-    return found == here or (asked is None and _order(found) < _order(here))
-
-
-def _order(version: str) -> tuple[tuple[int, ...], bool, tuple[int, ...]]:
-    """What versions are sorted by; `1.2.3-rc4` comes before `1.2.3`."""
-    numbers, _, rest = version.partition("-")
-    return _numbers(numbers), not rest, _numbers(rest)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d{1,9}", text))
+def _stays(here: str, found: str, asked: str | None) -> bool:
+    """Whether the version that is here is the one, or nobody asked for the older one."""
+    return found == here or (asked is None and is_older(found, here))
