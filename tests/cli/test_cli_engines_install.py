@@ -20,6 +20,11 @@ import pytest
 from tests.support.running_flm import FLM, Flm, until
 from tests.support.web_server import WebServer, web_server
 
+from flm.app import Found
+from flm.cli import offer, output
+from flm.cli.session import Session
+from flm.language import load
+
 ARCHIVE = "/releases/download/v{}/ollama-linux-amd64.tgz"
 PROGRAM = Path(shutil.which("sleep") or "/bin/sleep")
 """A program that runs as long as it is told to, to stand for Ollama's."""
@@ -289,20 +294,32 @@ def test_it_is_not_removed_while_it_runs(flm: Flm, web: WebServer) -> None:
     assert not Path(program).exists()
 
 
-def test_without_an_engine_ollama_is_offered(flm: Flm, web: WebServer) -> None:
+class NothingFound:
+    """A machine on which nothing is found, whatever else runs on this one."""
+
+    def known(self) -> Found:
+        return Found((), ())
+
+    detect = known
+
+
+def test_without_an_engine_ollama_is_offered(
+    flm: Flm, web: WebServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What fails is told and asked again; then it is installed, and FLM serves nothing yet."""
     web.statuses = [(403, {})]
+    answers = iter(["5", "5"])
+    monkeypatch.setattr(output, "is_terminal", lambda stream: stream is not sys.stderr)
+    monkeypatch.setattr(output, "ask", lambda question: next(answers))
+    session = Session(flm.environ, load("en"))
 
-    code, shown = on_a_terminal(
-        flm,
-        b"5\n5\n",
-        *("up", "--port", "0"),
-        until_shown="Stop with Ctrl-C",
-        OLLAMA_HOST="127.0.0.1:1",
-    )
+    with flm.services() as services:
+        services.__dict__["detection"] = NothingFound()
+        demo = offer.wanted(session, services)
 
-    assert code == 0, shown
-    assert "5  install Ollama for yourself" in shown
+    shown = capsys.readouterr().err
+    assert demo is False
+    assert shown.count("5  install Ollama for yourself") == 2
     assert "was refused: HTTP 403." in shown
     assert "ollama 0.33.0 is installed. Serving nothing yet" in shown
     assert (path_of(flm) or "").endswith("/0.33.0/bin/ollama")

@@ -88,7 +88,7 @@ def _agrees(session: Session, installer: Installer) -> bool:
         folder=installer.root,
     )  # fmt: skip
     answer = output.ask(session.words(N_("Go on? [Y/n]"))).lower()
-    return answer in ("", "y", "yes", "j", "はい")
+    return answer in ("", "y", "yes", "はい")
 
 
 def _tell(session: Session, name: str, outcome: Outcome, *, update: bool) -> None:

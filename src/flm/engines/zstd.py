@@ -26,4 +26,3 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     options = {library.DecompressionParameter.window_log_max: _WINDOW}
     with library.ZstdFile(path, options=options) as plain:
         yield plain
-
