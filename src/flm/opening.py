@@ -10,11 +10,11 @@ import logging
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from flm.domain.engines import Engine
+from flm.domain.engines import Engine, EngineId
 from flm.domain.instance import instance_of
 from flm.domain.models import GgufFile, Model
 from flm.errors import N_, InternalError, StoreError, UserError
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from flm.control.world import Opened
     from flm.ports.engines import Sighting
     from flm.ports.repositories import EngineRepository, Everything, Store
-    from flm.services.detection import Detector, Wanted
+    from flm.services.detection import Again, Detector, Wanted
+    from flm.services.engine_states import Thresholds
 
 logger = logging.getLogger("flm.opening")
 
@@ -155,9 +156,7 @@ class _Watching:
 
     async def look(self, read: Read) -> Sequence[Sighting]:
         """Every engine that is here, or was added, as it is now."""
-        seen = await self._detector.look(
-            wanted(read.everything, read.settings, read.engine_keys, self._instance)
-        )
+        seen = await self._detector.look(self._wanted(read))
         named = self._detector.named()
         if named:
             try:
@@ -165,6 +164,23 @@ class _Watching:
             except StoreError as error:
                 logger.warning("the ids of found engines are not kept: %s", error)
         return seen
+
+    async def again(self, read: Read, engines: Collection[EngineId]) -> Again:
+        """How these are now, of those the last look saw."""
+        return await self._detector.again(self._wanted(read), engines)
+
+    def _wanted(self, read: Read) -> Wanted:
+        return wanted(read.everything, read.settings, read.engine_keys, self._instance)
+
+
+def thresholds(settings: Settings) -> Thresholds:
+    """What these settings say of an engine's states."""
+    from flm.services.engine_states import Thresholds
+
+    return Thresholds(
+        latency_ms=float(settings.engine_health_latency_threshold_ms),
+        network_failures=settings.engine_max_network_failures,
+    )
 
 
 def make_detector(services: Services, settings: Settings) -> Detector:
@@ -174,7 +190,6 @@ def make_detector(services: Services, settings: Settings) -> Detector:
     from flm.engines.registry import adapters
     from flm.ports.processes.machine import LocalMachine
     from flm.services.detection import Detector
-    from flm.services.engine_states import Thresholds
 
     return Detector(
         adapters(),
@@ -183,10 +198,7 @@ def make_detector(services: Services, settings: Settings) -> Detector:
         identify,
         LocalMachine(services.environ),
         services.launcher,
-        Thresholds(
-            latency_ms=float(settings.engine_health_latency_threshold_ms),
-            network_failures=settings.engine_max_network_failures,
-        ),
+        thresholds(settings),
     )
 
 
@@ -214,4 +226,5 @@ def wanted(
         otherwise=Wishes(cloud=cloud),
         paths={engine: of.path for engine, of in settings.engines.items() if of.path},
         instance=instance,
+        thresholds=thresholds(settings),
     )

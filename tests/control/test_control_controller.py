@@ -7,7 +7,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,7 @@ from flm.ports.clock import SystemClock
 from flm.ports.engines import Sighting
 from flm.ports.processes import current
 from flm.ports.repositories import Store
+from flm.services.detection_settling import Again
 from flm.settings import resolve
 from flm.store import migrate, open_store
 from flm.wire.control import (
@@ -68,6 +69,9 @@ class Detection:
         await self.gate.wait()
         self.looks += 1
         return self.here
+
+    async def again(self, read: Read, engines: Collection[EngineId]) -> Again:
+        return Again((), False)
 
 
 class NoEmbedded:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from flm.control.compiler import Running
 from flm.control.engine_runner import EngineRunner
 from flm.control.engine_starts import EngineStarts
-from flm.control.engine_watch import EngineWatch
+from flm.control.engine_watch import TURN_SECONDS, EngineWatch, Kept
 from flm.control.gateway_process import Bound, Launch
 from flm.control.journal_reader import JournalReader
 from flm.control.model_loads import ModelLoads
@@ -18,7 +18,6 @@ from flm.control.models import EmbeddedModels, Limits
 from flm.control.operations import Operations
 from flm.control.publisher import Arrangement, Identity, Publisher, Read
 from flm.control.schedules import (
-    DETECT_SECONDS,
     PRUNE_FIRST_SECONDS,
     PRUNE_SECONDS,
     REAP_SECONDS,
@@ -94,7 +93,13 @@ class Core:
         reader = JournalReader(paths.journal, opened.store.records, world.processes, clock)
         self._storing = Storing(reader, thread)
         self.watch = EngineWatch(
-            opened.detection, self.publisher, self.runner, opened.store.engines, thread, clock
+            opened.detection,
+            self.publisher,
+            self.runner,
+            Kept(opened.store.engines, opened.store.health),
+            thread,
+            clock,
+            world.spread,
         )
         self.loads = ModelLoads(
             self.operations,
@@ -140,8 +145,9 @@ class Core:
 
     def stats_came(self, stats: Stats) -> None:
         """The gateway told how busy it is."""
-        del stats
         self._traffic.came()
+        if stats.suspects and not self._ending:
+            self._tasks.start("suspects", self.watch.suspect(stats.suspects))
 
     def gateway_ended(self) -> None:
         """Its process is gone: nothing is in flight, and its journal is complete."""
@@ -169,7 +175,7 @@ class Core:
         self._storing.start()
         every = self._schedules.every
         every(REVISION_SECONDS, "revisions", self._look_at_revisions)
-        every(DETECT_SECONDS, "detection", self.watch.look)
+        every(TURN_SECONDS, "engines", self.watch.turn)
         every(TIDY_SECONDS, "idle models", self._models.tidy)
         every(TIDY_SECONDS, "idle engines", self.runner.tidy)
         every(PRUNE_SECONDS, "pruning", self._prune, first=PRUNE_FIRST_SECONDS)
@@ -209,13 +215,13 @@ class Core:
 
     async def _prune(self) -> None:
         settings = self.publisher.read.settings
-        before = self._world.clock.now() - settings.logs_keep_days * DAY
+        now, store = self._world.clock.now(), self._opened.store
+        before = now - settings.logs_keep_days * DAY
         # Not in the store thread: removing a million records must not keep a revocation waiting.
-        removed = await asyncio.to_thread(
-            self._opened.store.records.prune, before, settings.logs_keep_records
-        )
+        removed = await asyncio.to_thread(store.records.prune, before, settings.logs_keep_records)
         if removed:
             logger.info("%d old records were removed", removed)
+        await asyncio.to_thread(store.health.prune, now - settings.engine_history_days * DAY)
 
     async def _reap(self) -> None:
         self._world.processes.reap_orphans()

@@ -16,10 +16,31 @@ _LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 class Roster:
-    """What models engines had when they served last, so that they are offered while they sleep."""
+    """What models engines had when they served last, so that they are offered while they sleep;
+    and which engines FLM has stopped, so that nobody is sent to what an earlier look saw."""
 
     def __init__(self) -> None:
         self._models: dict[EngineId, tuple[Model, ...]] = {}
+        self._stopped: dict[EngineId, tuple[Address, float]] = {}
+        self._looked_from = 0.0
+
+    def stopped(self, engine: EngineId, address: Address, now: float) -> None:
+        """FLM has stopped it: what was seen of it by looks that began before does not count."""
+        self._stopped[engine] = (address, now)
+
+    def looked(self, began: float) -> None:
+        """What is arranged from now on was seen by a look that began at `began`."""
+        self._looked_from = began
+        for engine, (_, at) in list(self._stopped.items()):
+            if at < began:
+                del self._stopped[engine]
+
+    def _is_outdated(self, seen: Sighting) -> bool:
+        place = _place(seen.engine.address)
+        return any(
+            at >= self._looked_from and (engine == seen.engine.id or _place(address) == place)
+            for engine, (address, at) in self._stopped.items()
+        )
 
     def remember(self, sightings: Iterable[Sighting], engines: Collection[EngineId]) -> None:
         """Take the models of those `engines` that have some; of others nothing is kept."""
@@ -55,7 +76,9 @@ class Roster:
         sightings = [
             self._awaiting(sighting, startable)
             for sighting in seen
-            if sighting.engine.id not in ours and _place(sighting.engine.address) not in places
+            if sighting.engine.id not in ours
+            and _place(sighting.engine.address) not in places
+            and not self._is_outdated(sighting)
         ]
         sightings += [each.sighting(self.models(id_), now) for id_, each in ours.items()]
         listed = {sighting.engine.id for sighting in sightings}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 
 from flm.control.backoff import Backoff
@@ -21,7 +21,15 @@ from flm.control.engine_starts import EngineStarts, kind_of
 from flm.control.operations import Ongoing, Operations
 from flm.control.publisher import Arrangement, Read
 from flm.control.traffic import Traffic
-from flm.domain.engines import EMBEDDED, EngineId, EngineKind, KnownEngine, engine_id, serves
+from flm.domain.engines import (
+    EMBEDDED,
+    EngineId,
+    EngineKind,
+    KnownEngine,
+    NetworkError,
+    engine_id,
+    serves,
+)
 from flm.errors import N_, Conflict, FlmError, NotFound, NotPermitted
 from flm.ports.clock import Clock
 from flm.ports.engines import Sighting
@@ -125,19 +133,36 @@ class EngineRunner:
                 logger.warning("%s cannot be started any more: %s", engine, obstacle)
         return found
 
-    async def looked(self, seen: Sequence[Sighting]) -> tuple[Sighting, ...]:
-        """Detection saw these: look at those that were started too, and put all together."""
-        self._seen = tuple(seen)
+    async def looked(self, seen: Sequence[Sighting], began: float) -> tuple[Sighting, ...]:
+        """Detection saw these in a look that began at `began` (UTC seconds): look at those that
+        were started too, and put all together."""
         ready = [each for each in self._started.values() if each.phase == "ready"]
         looks = await asyncio.gather(*(self._starts.describe(each, self._read) for each in ready))
         for started, sighting in zip(ready, looks, strict=True):
             started.take(sighting, self._thresholds())
+        self._seen = tuple(seen)
         self._startable = await self._survey()
+        self._roster.looked(began)
         sightings = self.arranged(seen).sightings
         self._roster.remember(
             (each for each in sightings if serves(each.engine.state)), self._wanted()
         )
         return sightings
+
+    async def looked_again(
+        self, seen: Sequence[Sighting], engines: Collection[EngineId]
+    ) -> tuple[Sighting, ...]:
+        """Some of what detection saw has changed: look again at those of `engines` that were
+        started, and put all together. Silence waits for the next `looked`."""
+        self._seen = tuple(seen)
+        ready = [
+            each for id_, each in self._started.items() if each.phase == "ready" and id_ in engines
+        ]
+        looks = await asyncio.gather(*(self._starts.describe(each, self._read) for each in ready))
+        for started, sighting in zip(ready, looks, strict=True):
+            if not isinstance(sighting.engine.state, NetworkError):
+                started.take(sighting, self._thresholds())
+        return self.arranged(self._seen).sightings
 
     def _thresholds(self) -> Thresholds:
         settings = self._read.settings
@@ -380,6 +405,7 @@ class EngineRunner:
         finally:
             if self._started.get(started.engine) is started:
                 del self._started[started.engine]
+            self._roster.stopped(started.engine, started.address, self._clock.now())
         await self._publish()
 
     def _in_flight(self, started: Started) -> int:

@@ -11,7 +11,6 @@ from flm.tasks import Tasks
 logger = logging.getLogger("flm.control.schedules")
 
 REVISION_SECONDS = 0.5
-DETECT_SECONDS = 15.0
 TIDY_SECONDS = 5.0
 REAP_SECONDS = 1.0
 PRUNE_FIRST_SECONDS = 60.0

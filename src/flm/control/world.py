@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from flm.control.engine_process import EngineMeans
 from flm.control.publisher import Read, StoreReader
-from flm.domain.engines import Engine, EngineKind
+from flm.domain.engines import Engine, EngineId, EngineKind
 from flm.domain.models import Model
 from flm.paths import DataPaths
 from flm.ports.clock import Clock
 from flm.ports.engines import ModelLauncher, Sighting
 from flm.ports.processes import Processes
 from flm.ports.repositories import Store
+from flm.services.detection_settling import Again
 from flm.wire.snapshot import EngineDialect
 
 
@@ -27,6 +28,10 @@ class Detection(Protocol):
 
     async def look(self, read: Read) -> Sequence[Sighting]:
         """Every engine that is here, or was added, as it is now. Ends within 5 s."""
+        ...
+
+    async def again(self, read: Read, engines: Collection[EngineId]) -> Again:
+        """How these are now, of those the last look saw; it may run beside a look."""
         ...
 
 

@@ -24,7 +24,7 @@ from flm.gateway.live import Live, LiveTarget
 from flm.gateway.routes import RouteTable
 from flm.gateway.wakes import Wakes
 from flm.ports.clock import Clock
-from flm.wire.channel import Wake
+from flm.wire.channel import MAX_SUSPECTS, Wake
 
 logger = logging.getLogger("flm.gateway")
 
@@ -58,6 +58,7 @@ class GatewayDesk:
         self.tick = clock.monotonic()
         self.wakes = Wakes(lambda: self.live, send_wake)
         self.target_idle = on_idle
+        self._suspects: set[str] = set()
         self._id_lead = b"req_" + instance.encode()
         self._host_guard = HostGuard()
         self._leaving: list[tuple[Exchange, Connection, bytes, bytes]] = []
@@ -205,6 +206,16 @@ class GatewayDesk:
         for connection in list(self.connections):
             connection.sweep(now)
         self.live.sweep(now)
+
+    def suspect(self, engine: str) -> None:
+        """An engine took no connection, or dropped one: somebody must look whether it lives."""
+        if len(self._suspects) < MAX_SUSPECTS:
+            self._suspects.add(engine)
+
+    def suspects(self) -> tuple[str, ...]:
+        """The engines that are suspected since this was last asked."""
+        told, self._suspects = tuple(sorted(self._suspects)), set()
+        return told
 
     def in_flight(self) -> int:
         """Exchanges that run."""

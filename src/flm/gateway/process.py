@@ -224,6 +224,7 @@ class GatewayProcess:
             desk.in_flight(),
             desk.served,
             desk.journal.unrecorded,
+            desk.suspects(),
         )
         if stats != self._last_stats:
             self._last_stats = stats

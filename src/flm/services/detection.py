@@ -9,7 +9,7 @@ remembered from look to look lies in the `Detector`; nothing is read from or wri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -22,7 +22,6 @@ from flm.domain.engines import (
     EngineKind,
     InstalledOnly,
     KnownEngine,
-    NetworkError,
 )
 from flm.domain.models import Model
 from flm.ports.clock import Clock
@@ -32,17 +31,28 @@ from flm.services.detection_finding import Identify
 from flm.services.detection_names import Names
 from flm.services.detection_places import PORTS
 from flm.services.detection_search import Search, Surroundings, result_of
-from flm.services.detection_settling import Known, Place, same, settled
+from flm.services.detection_settling import (
+    Again,
+    Known,
+    Place,
+    comes_back,
+    hurried,
+    same,
+    settled,
+)
 from flm.services.detection_wanted import Added, Wanted
 from flm.services.detection_words import findings, out_of_reach
 from flm.services.embedded_models import embedded_sighting
 from flm.services.engine_states import Health, Thresholds
 from flm.tasks import Tasks
 
-__all__ = ["LOOK_SECONDS", "Added", "Detector", "Wanted"]
+__all__ = ["LOOK_SECONDS", "Added", "Again", "Detector", "Wanted"]
 
 LOOK_SECONDS = 4.5
 """A look ends within 5 s: this for the engines, the rest for ourselves."""
+
+AGAIN_SECONDS = 2.5
+"""What a single engine may take to be looked at again."""
 
 _MACHINE_SECONDS = 1.0
 
@@ -77,6 +87,7 @@ class Detector:
         self._ports = ports
         self._known: dict[EngineId, Known] = {}
         self._named: dict[EngineId, KnownEngine] = {}
+        self._here = Surroundings((), ())
 
     def remember(self, cached: Iterable[tuple[Engine, Sequence[Model]]]) -> None:
         """Take what was seen by an earlier process for what was seen before."""
@@ -84,10 +95,9 @@ class Detector:
             adapter = self._adapters.get(engine.kind)
             if engine.address is None or engine.source == "built-in" or adapter is None:
                 continue
-            state = engine.state
-            failures = state.consecutive_failures if isinstance(state, NetworkError) else 0
             place = Place(engine.id, adapter, engine.address, engine.source)
-            self._known[engine.id] = Known(place, Health(state, failures), tuple(models))
+            health = Health(engine.state, engine.failures, engine.good_checks)
+            self._known[engine.id] = Known(place, health, tuple(models))
 
     def named(self) -> list[KnownEngine]:
         """The found engines whose ids were given since this was last asked: to be kept."""
@@ -97,13 +107,14 @@ class Detector:
     async def look(self, wanted: Wanted) -> list[Sighting]:
         """Everything that is here now, each engine once: added, found, installed, embedded."""
         tasks = Tasks()
+        self._thresholds = wanted.thresholds or self._thresholds
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._seconds
         known = _all_known(wanted, self._known)
         names = Names(known, _taken(wanted))
         try:
             embedded = tasks.start("look:embedded", self._embedded(wanted))
-            here = await self._surroundings(tasks)
+            here = self._here = await self._surroundings(tasks)
             search = Search(
                 self._adapters, self._prober, self._identify, self._machine, self._known
             )
@@ -125,6 +136,36 @@ class Detector:
         everything = [*seen, *stopped, *map(Sighting, elsewhere), *([own] if own else [])]
         now = self._clock.now()
         return [_completed(sighting, here.hosts, now) for sighting in everything]
+
+    async def again(self, wanted: Wanted, engines: Collection[EngineId]) -> Again:
+        """Ask only `engines`, which the last look saw, how they are now; may run beside a look.
+
+        It hurries good and bad news, and counts no failures: silence waits for the next look.
+        """
+        asked = [known for id_, known in self._known.items() if id_ in engines]
+        tasks = Tasks()
+        try:
+            looks = [
+                tasks.start(f"again:{known.place.id}", self._describe(known.place, wanted))
+                for known in asked
+            ]
+            if looks:
+                await asyncio.wait(looks, timeout=AGAIN_SECONDS)
+        finally:
+            await tasks.cancel()
+        told: list[Sighting] = []
+        another = False
+        for known, look in zip(asked, looks, strict=True):
+            sighting = result_of(look)
+            if sighting is None or self._known.get(known.place.id) is not known:
+                continue
+            another = another or comes_back(known.health.state, sighting.engine.state)
+            one = hurried(known, sighting, self._thresholds)
+            if one is not None:
+                self._known[known.place.id], seen = one
+                told.append(seen)
+        now = self._clock.now()
+        return Again(tuple(_completed(each, self._here.hosts, now) for each in told), another)
 
     async def _surroundings(self, tasks: Tasks) -> Surroundings:
         """The tables are read in threads; when that hangs, the usual places are asked anyhow."""

@@ -87,7 +87,9 @@ class Search:
         return {
             each.place.address: (each.place.mark, each.place.identity)
             for each in self._known.values()
-            if each.place.identity is not None and serves(each.health.state)
+            if each.place.identity is not None
+            and not each.place.identity.loading
+            and serves(each.health.state)
         }
 
     # What the user added.

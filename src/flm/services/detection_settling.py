@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -14,7 +15,9 @@ from flm.domain.engines import (
     Engine,
     EngineId,
     EngineState,
+    InstalledOnly,
     NetworkError,
+    serves,
 )
 from flm.domain.models import Model
 from flm.errors import N_
@@ -55,6 +58,26 @@ class Known(NamedTuple):
     models: tuple[Model, ...]
 
 
+def believed(
+    cached: Iterable[tuple[Engine, Sequence[Model]]], oldest: float
+) -> list[tuple[Engine, Sequence[Model]]]:
+    """What an earlier process saw, as far as it may be taken for how things are.
+
+    What it started itself died with it. Of what was seen before `oldest` (UTC seconds) only the
+    place and the failures count: that it served then says nothing about now.
+    """
+    return [
+        (engine if engine.checked_at >= oldest or not serves(engine.state) else _doubted(engine),
+         models)
+        for engine, models in cached
+        if not engine.owned
+    ]  # fmt: skip
+
+
+def _doubted(engine: Engine) -> Engine:
+    return msgspec.structs.replace(engine, state=InstalledOnly(), failures=0, good_checks=0)
+
+
 def settled(
     place: Place, seen: Sighting | None, before: Known | None, thresholds: Thresholds
 ) -> tuple[Known, Sighting] | None:
@@ -81,6 +104,8 @@ def settled(
     engine = msgspec.structs.replace(
         engine,
         state=health.state,
+        failures=health.failures,
+        good_checks=health.good,
         source=place.source,
         remote=remote or engine.remote,
         product=product,
@@ -89,6 +114,36 @@ def settled(
     if remote:
         models = tuple(msgspec.structs.replace(model, remote=True) for model in models)
     return Known(place, health, models), Sighting(engine, models)
+
+
+class Again(NamedTuple):
+    """What a second look at some engines told.
+
+    ``seen``: those whose state was judged anew; ``look``: one answers again that did not, so that
+    a whole look must tell whether it is the same.
+    """
+
+    seen: tuple[Sighting, ...]
+    look: bool
+
+
+def comes_back(before: EngineState, state: EngineState) -> bool:
+    """Whether it answers again, or otherwise than with an error."""
+    if isinstance(before, NetworkError):
+        return not isinstance(state, NetworkError)
+    return isinstance(before, ApiError) and serves(state)
+
+
+def hurried(known: Known, seen: Sighting, thresholds: Thresholds) -> tuple[Known, Sighting] | None:
+    """What an engine is now that it was looked at between two looks; None: as it was.
+
+    Only what is sure is taken: an answer of one that serves, a refused connection of one that did.
+    """
+    state = seen.engine.state
+    silent = isinstance(state, NetworkError) and state.reason == NO_ANSWER
+    if silent or not serves(known.health.state):
+        return None
+    return settled(known.place, seen, known, thresholds)
 
 
 def _silent(place: Place) -> Engine:

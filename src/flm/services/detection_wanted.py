@@ -10,6 +10,7 @@ import msgspec
 from flm.domain.engines import EngineDefinition, KnownEngine
 from flm.domain.models import GgufFile
 from flm.ports.engines import Wishes
+from flm.services.engine_states import Thresholds
 
 
 class Added(NamedTuple):
@@ -25,7 +26,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     ``known``: the engines that were ever found; ``keys``: the keys the user gave to those, by
     id; ``otherwise``: what is wished of engines that are not in ``wishes``; ``paths``: programs
     and folders the user named, by engine; ``instance``: our own (`flm.domain.instance`), which
-    is no engine.
+    is no engine; ``thresholds`` None: those the detector was made with.
     """
 
     added: Sequence[Added] = ()
@@ -36,6 +37,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     otherwise: Wishes = Wishes()
     paths: Mapping[str, str] = {}
     instance: str = ""
+    thresholds: Thresholds | None = None
 
     def wish(self, engine: str) -> Wishes:
         """What the user set for that engine."""

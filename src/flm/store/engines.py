@@ -14,6 +14,9 @@ from flm.errors import N_, Conflict
 from flm.store.database import Database, insert_new, insert_or_ignore
 from flm.store.tables import engines, engines_cache, known_engines, settings
 
+OVERTAKEN_SECONDS = 10.0
+"""What is newer by more than a look can take was written by a clock that was put back."""
+
 
 class _Seen(msgspec.Struct, frozen=True):
     """One row of the cache."""
@@ -155,7 +158,8 @@ class SqlEngines:
             return []
 
     def cache(self, seen: Sequence[tuple[Engine, Sequence[Model]]]) -> None:
-        """Replace the cache. Does not bump the revision: it is no change of the user's."""
+        """Replace the cache, unless what is there was seen by a look that ended later: two
+        processes may look at once. Does not bump the revision: it is no change of the user's."""
         rows = [
             {
                 "position": position,
@@ -164,7 +168,12 @@ class SqlEngines:
             }
             for position, (engine, models) in enumerate(seen)
         ]
+        seen_at = max((engine.checked_at for engine, _ in seen), default=0.0)
         with self._database.write(bump=False) as connection:
+            texts = connection.execute(select(engines_cache.c.seen)).scalars()
+            there = [each.engine.checked_at for text in texts for each in self._decoded(text)]
+            if seen and 0 < max(there, default=0.0) - seen_at < OVERTAKEN_SECONDS:
+                return
             connection.execute(delete(engines_cache))
             if rows:
                 connection.execute(insert(engines_cache), rows)

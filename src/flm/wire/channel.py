@@ -13,6 +13,7 @@ import msgspec
 from flm.wire.snapshot import Keys, Routes, Rules, Snapshot
 
 MAX_FRAME = 64 << 20
+MAX_SUSPECTS = 16
 _LENGTH = struct.Struct(">I")
 
 
@@ -87,7 +88,9 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     """Gateway → controller, on change but at most twice a second (at once at zero in flight).
 
     ``targets`` holds every target that was used since the gateway started and is still routed
-    or in flight; ``unrecorded`` counts records that could not be written.
+    or in flight; ``unrecorded`` counts records that could not be written;
+    ``suspects``: the engines (at most `MAX_SUSPECTS`) that took no connection or dropped one
+    since the last report.
     """
 
     targets: dict[str, TargetStats]
@@ -95,6 +98,7 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     in_flight: int
     served: int
     unrecorded: int
+    suspects: tuple[str, ...] = ()
 
 
 class JournalGrew(msgspec.Struct, frozen=True, tag="journal"):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from flm.gateway.exchange import Exchange
 
 OK = 200
+_SUSPICIOUS = frozenset({"engine_unreachable", "engine_gone", "stream_interrupted"})
+"""Errors after which the controller looks whether the engine still lives."""
+
 MAX_ANSWER = 64 << 20
 """Bytes of one whole answer; embeddings of long lists are the largest there are."""
 
@@ -77,6 +80,8 @@ class Asking:
         live, engine, desk = self._live, self._engine, self._desk
         if live is None or live.pool is None:
             return
+        if error is not None and getattr(error, "code", "") in _SUSPICIOUS:
+            desk.suspect(live.target.engine)
         if self._taken:
             desk.caps.answers -= self._taken
         if engine is not None:
