@@ -62,6 +62,7 @@ def main(model: str, key: str) -> None:
     params.embedding = True
     params.endpoint_slots = True
     params.endpoint_metrics = True
+    params.n_threads_http = 32  # each kept connection holds one
     params.verbosity = 0
     params.offline = True
     params.ui = False

@@ -211,10 +211,17 @@ def _abilities(sighting: Sighting) -> dict[str, tuple[str, ...]]:
 
 @every_engine
 async def test_its_load_is_told(prober: HttpProber, specimen: Specimen) -> None:
-    """As its own numbers say, nothing where it has none; a dead engine tells nothing."""
+    """As its own numbers say, nothing where it has none."""
     with specimen.start() as place:
         load = await specimen.adapter.load(prober, place.address, specimen.key)
     assert load == specimen.load
+
+
+@every_fake
+async def test_a_dead_engine_tells_no_load(prober: HttpProber, specimen: Specimen) -> None:
+    """Nor does it fail."""
+    with specimen.start() as place:
+        pass
     assert await specimen.adapter.load(prober, place.address, specimen.key) is None
 
 

@@ -56,6 +56,7 @@ LLAMACPP = Specimen(
     call=None,
     vector=None,
     load=EngineLoad(running=0, waiting=0, slots=SLOTS),
+    long={"ignore_eos": True, "max_tokens": CONTEXT - 100},
     key=KEY,
 )  # fmt: skip
 
@@ -97,6 +98,7 @@ def vllm(environment: Mapping[str, str]) -> tuple[Specimen, ...]:
             call=None,
             vector=None,
             load=EngineLoad(running=0, waiting=0, cache_usage=0.0),
+            long={"ignore_eos": True, "max_tokens": first["max_model_len"] - 100, "n": 64},
         ),
     )  # fmt: skip
 

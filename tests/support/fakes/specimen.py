@@ -47,7 +47,7 @@ class Specimen:
     own setting that an overflow's remedy names; ``text``: what it answers to a chat, with
     ``tokens`` in all; ``call``: the function it calls where tools are offered, and the arguments;
     ``vector``: what it embeds every text to, as numbers and in base64. Each is None where the
-    engine has it not, or it cannot be known.
+    engine has it not, or it cannot be known. ``long``: what makes a chat last some seconds.
     """
 
     id: str
@@ -71,6 +71,7 @@ class Specimen:
     call: tuple[str, Mapping[str, object]] | None = (TOOL, ARGUMENTS)
     vector: tuple[tuple[float, ...], str] | None = (VECTOR, VECTOR_BASE64)
     load: EngineLoad | None = None
+    long: Mapping[str, object] = field(default_factory=dict)
     key: str | None = None
 
     def __str__(self) -> str:
