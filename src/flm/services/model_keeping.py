@@ -137,7 +137,7 @@ class ModelKeeping:
         """Every home of a model. Raises `NotFound`, naming the nearest ones."""
         seen = self.seen(fresh=fresh)
         found = homes(seen.engines, seen.models, name, engine)
-        if not found and not fresh:
+        if not found and not fresh and self._controller.serves():
             return self.show(name, engine, fresh=True)
         if not found:
             raise self._unknown(seen, name, engine)
