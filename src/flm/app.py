@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from flm.engines.embedded.process import EmbeddedLauncher
     from flm.ports.engines import Sighting
     from flm.ports.repositories import Store
+    from flm.services.engine_health import EngineHealth
     from flm.services.engines import EngineService
     from flm.services.installing import Installer
     from flm.services.keys import KeyService
@@ -270,6 +271,16 @@ class Services:
         from flm.services.logs import LogService
 
         return LogService(self.store.records, self.clock)
+
+    @cached_property
+    def engine_health(self) -> EngineHealth:
+        """How the engines were."""
+        from flm.services.engine_health import EngineHealth
+
+        def names() -> set[str]:
+            return {engine.id for engine in self.detection.known().engines}
+
+        return EngineHealth(self.store.health, self.clock, names)
 
     @cached_property
     def detection(self) -> DetectionService:

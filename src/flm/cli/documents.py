@@ -18,6 +18,7 @@ from flm.domain.engines import (
 from flm.domain.keys import ApiKey
 from flm.domain.models import GgufFile, Model
 from flm.domain.records import RequestRecord
+from flm.ports.repositories import HealthMark
 from flm.wire.control import Handle, Status
 
 if TYPE_CHECKING:
@@ -27,15 +28,20 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-def engine(seen: Engine) -> Document:
-    """An engine as last seen; fields its state does not have are null."""
+def engine(seen: Engine, *, stale: bool = False) -> Document:
+    """An engine as last seen; fields its state does not have are null.
+
+    ``stale``: that is too long ago to say anything about now, so that `state` is null.
+    """
     state = seen.state
     return {
         "id": seen.id,
         "kind": seen.kind,
         "url": seen.address.url if seen.address is not None else None,
         "source": seen.source,
-        "state": state_name(state),
+        "state": None if stale else state_name(state),
+        "last_state": state_name(state),
+        "stale": stale,
         "latency_ms": state.latency_ms if isinstance(state, Healthy | Degraded) else None,
         "reason": state.reason if isinstance(state, Degraded | NetworkError | ApiError) else None,
         "consecutive_failures": (
@@ -47,6 +53,7 @@ def engine(seen: Engine) -> Document:
         "owned": seen.owned,
         "detail": seen.detail,
         "load": engine_load(seen),
+        "in_flight": seen.in_flight,
         "findings": [finding(each) for each in seen.findings],
         "checked_at": iso(seen.checked_at) if seen.checked_at else None,
     }
@@ -212,4 +219,15 @@ def pulled(told: Pulled) -> Document:
         "remote": told.engine.remote,
         "path": told.path,
         "model": None if told.model is None else model(told.model),
+    }
+
+
+def health_mark(mark: HealthMark) -> Document:
+    """What an engine was at a time."""
+    return {
+        "engine": mark.engine,
+        "time": iso(mark.time),
+        "state": mark.state,
+        "latency_ms": _rounded(mark.latency_ms),
+        "reason": mark.reason or None,
     }

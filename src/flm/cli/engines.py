@@ -32,6 +32,10 @@ engines = Group(
             "flm.cli.engines_run:stop",
             N_("Stop an engine that FLM started, when its requests have ended."),
         ),
+        "health-history": Lazy(
+            "flm.cli.engines_health:health_history",
+            N_("Show how the engines were, newest first."),
+        ),
     },
     help=N_(
         "Engines: what runs here, and what you add.\n\n"
@@ -51,28 +55,40 @@ def detect(session: Session) -> None:
     _show(session, list(found.engines))
 
 
-@command("list", help=N_("List the engines as last seen, those you added included."))
+@command(
+    "list",
+    help=N_(
+        "List the engines, those you added included.\n\n"
+        "As what serves watches them. Where nothing does: as they were when they were last looked "
+        "at; what is older than engine.cache_ttl_seconds only says when that was."
+    ),
+)
+@option("--fresh", is_flag=True, help=N_("Look at the engines now, whatever is known of them."))
 @pass_session
-def list_(session: Session) -> None:
-    """List what is known without looking."""
+def list_(session: Session, fresh: bool) -> None:
+    """List what is known."""
     with session.services() as services:
-        known = list(services.detection.known().engines)
+        found = services.detection.seen(fresh=fresh)
         added = services.engines.definitions()
+    known, stale = list(found.engines), found.stale
     seen = {engine.id for engine in known}
     unseen = [each for each in added if each.id not in seen]
     if session.json:
         session.document(
             {
-                "engines": [documents.engine(engine) for engine in known],
+                "engines": [documents.engine(each, stale=each.id in stale) for each in known],
                 "added": [documents.definition(each) for each in added],
             }
         )
         return
-    rows = [phrases.engine_row(session.words, engine) for engine in known]
+    rows = [phrases.engine_row(session.words, each, stale=each.id in stale) for each in known]
     not_yet = session.words(N_("added, not looked at yet"))
     rows += [(each.id, each.kind, not_yet, "-", "-", each.address.url) for each in unseen]
     _table(session, rows)
-    _notes(session, [msgspec.structs.replace(engine, detail="") for engine in known])
+    current = [each for each in known if each.id not in stale]
+    _notes(session, [msgspec.structs.replace(engine, detail="") for engine in current])
+    if stale:
+        session.note(N_("`flm engines list --fresh` looks at the engines now."))
 
 
 @command("add", help=N_("Add an engine by its URL, on this machine or another."))

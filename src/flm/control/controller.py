@@ -175,7 +175,7 @@ class Controller:
             gateway=GatewayStatus(pid=None, ready=False)
             if core is None
             else core.supervisor.status(),
-            engines=core.publisher.engines() if core is not None and known else (),
+            engines=core.engines() if core is not None and known else (),
             models=core.publisher.models() if core is not None and known else (),
         )
 

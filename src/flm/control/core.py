@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 
 from flm.control.compiler import Running
+from flm.control.engine_loads import LOAD_SECONDS, EngineLoads
 from flm.control.engine_runner import EngineRunner
 from flm.control.engine_starts import EngineStarts
 from flm.control.engine_watch import TURN_SECONDS, EngineWatch, Kept
@@ -31,7 +32,7 @@ from flm.control.traffic import Traffic
 from flm.control.wakes import Wakes
 from flm.control.worker import StoreThread
 from flm.control.world import Opened, World
-from flm.domain.engines import EMBEDDED, EngineId, KnownEngine
+from flm.domain.engines import EMBEDDED, Engine, EngineId, KnownEngine
 from flm.domain.keys import digest
 from flm.errors import FlmError, StoreError
 from flm.ports.engines import Sighting
@@ -101,6 +102,13 @@ class Core:
             clock,
             world.spread,
         )
+        self._busy = EngineLoads(
+            world.engines,
+            self._traffic,
+            self.publisher.sightings,
+            self.publisher.engine_keys,
+            self.supervisor.loads,
+        )
         self.loads = ModelLoads(
             self.operations,
             self._models,
@@ -141,6 +149,10 @@ class Core:
         else:
             await self.runner.awake(EngineId(engine), wake.deadline)
 
+    def engines(self) -> tuple[Engine, ...]:
+        """The engines as they were seen last, with how busy they are."""
+        return self._busy.completed(self.publisher.engines())
+
     # What the gateway reports.
 
     def stats_came(self, stats: Stats) -> None:
@@ -176,6 +188,7 @@ class Core:
         every = self._schedules.every
         every(REVISION_SECONDS, "revisions", self._look_at_revisions)
         every(TURN_SECONDS, "engines", self.watch.turn)
+        every(LOAD_SECONDS, "engine loads", self._busy.turn)
         every(TIDY_SECONDS, "idle models", self._models.tidy)
         every(TIDY_SECONDS, "idle engines", self.runner.tidy)
         every(PRUNE_SECONDS, "pruning", self._prune, first=PRUNE_FIRST_SECONDS)

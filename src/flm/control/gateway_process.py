@@ -22,6 +22,7 @@ from flm.wire.channel import (
     Hello,
     JournalGrew,
     Listener,
+    Loads,
     Stats,
     ToController,
     Wake,
@@ -178,6 +179,11 @@ class GatewayProcess:
 
     def woken(self, message: Woken) -> None:
         """Tell how a `Wake` ended."""
+        if self._channel is not None:
+            self._channel.send(message)
+
+    def loads(self, message: Loads) -> None:
+        """Tell how busy the engines are."""
         if self._channel is not None:
             self._channel.send(message)
 

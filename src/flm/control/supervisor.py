@@ -13,7 +13,7 @@ from flm.errors import N_, StartError
 from flm.ports.clock import Clock
 from flm.ports.processes import Processes
 from flm.tasks import Tasks
-from flm.wire.channel import Stats, Woken
+from flm.wire.channel import Loads, Stats, Woken
 from flm.wire.control import GatewayStatus
 from flm.wire.snapshot import Snapshot
 
@@ -209,6 +209,11 @@ class Supervisor:
         """Pass on how a `Wake` ended to the gateway that serves now."""
         if self._process is not None:
             self._process.woken(message)
+
+    def loads(self, message: Loads) -> None:
+        """Tell the gateway that serves now how busy the engines are."""
+        if self._process is not None:
+            self._process.loads(message)
 
     def _next(self) -> int:
         self._seq += 1

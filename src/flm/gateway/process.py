@@ -37,6 +37,7 @@ from flm.wire.channel import (
     Hello,
     JournalGrew,
     Listener,
+    Loads,
     Stats,
     ToController,
     ToGateway,
@@ -126,6 +127,9 @@ class GatewayProcess:
         elif isinstance(message, Woken):
             if self._desk is not None:
                 self._desk.wakes.woken(message)
+        elif isinstance(message, Loads):
+            if self._desk is not None:
+                self._desk.live.loads = message.engines
         elif isinstance(message, Drain):
             self._tasks.start("drain", self._leave(message.grace))
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from flm.domain.engines import EngineLoad
 from flm.wire.snapshot import Keys, Routes, Rules, Snapshot
 
 MAX_FRAME = 64 << 20
@@ -62,6 +63,15 @@ class Drain(msgspec.Struct, frozen=True, tag="drain"):
     """Controller → gateway: take no new connection, end idle ones, leave within ``grace`` s."""
 
     grace: float
+
+
+class Loads(msgspec.Struct, frozen=True, tag="loads"):
+    """Controller → gateway: how busy the engines say they are, by id; all that are known.
+
+    Not acknowledged: the next one comes within seconds, and nothing depends on one.
+    """
+
+    engines: dict[str, EngineLoad]
 
 
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
@@ -121,7 +131,7 @@ class Drained(msgspec.Struct, frozen=True, tag="drained"):
     reason: Literal["drain", "deadline"] = "drain"
 
 
-ToGateway = Configure | Delta | Woken | Drain
+ToGateway = Configure | Delta | Woken | Drain | Loads
 ToController = Hello | Ack | Stats | JournalGrew | Wake | Drained
 
 
