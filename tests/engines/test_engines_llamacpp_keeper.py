@@ -111,6 +111,26 @@ async def test_a_router_without_events_is_asked_again_and_again() -> None:
     assert pauses.count == 3
 
 
+async def test_an_end_that_was_missed_is_found_among_events_of_others() -> None:
+    """The list is looked at now and then, however much goes on."""
+    pauses = Pauses()
+    with RouterFake() as router:
+        router.events = [progress_event("other", at, 500) for at in range(500)]
+        router.after_events = {NEW: "unloaded"}
+        await LlamaCppKeeper(pause=pauses).pull(router.address, None, NEW, never)
+    assert pauses.count == 0
+    assert len(router.asked("/models/sse")) == 1
+
+
+async def test_a_name_with_signs_of_a_query_arrives_whole() -> None:
+    """Ampersands and pluses are part of it."""
+    with RouterFake() as router:
+        router.status["a&b+c%20d"] = "unloaded"
+        router.removable.add("a&b+c%20d")
+        await LlamaCppKeeper(pause=Pauses()).remove(router.address, None, "a&b+c%20d")
+    assert "a&b+c%20d" not in router.status
+
+
 async def test_a_fetched_model_is_waited_for_until_it_is_listed() -> None:
     """`downloaded` is said of those that failed, too: the next list tells."""
     pauses = Pauses()

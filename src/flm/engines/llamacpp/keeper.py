@@ -19,6 +19,9 @@ from flm.ports.engines import Progress, Step
 QUIET_SECONDS = 5.0
 """After so much silence of `/models/sse` the list is looked at: an event may have been missed."""
 
+AT_ONCE = 100
+"""After so many events of whatever models the list is looked at."""
+
 PAUSE_SECONDS = 0.5
 """Between two looks at the list of a router that has no events."""
 
@@ -171,12 +174,18 @@ class LlamaCppKeeper:
     async def _listen(
         self, address: Address, key: str | None, name: str, doing: str, progress: Progress
     ) -> bool:
-        """Follow the events until one says that something ended; whether there were events."""
+        """Follow the events until one says that something ended; whether there were events.
+
+        Not for ever: an end that was missed is in the list, and other models have events too.
+        """
         lines = self._commands.lines("GET", address, "/models/sse", key=key, seconds=QUIET_SECONDS)
-        heard = False
+        heard, left = False, AT_ONCE
         try:
             async with contextlib.aclosing(lines):
                 async for line in lines:
+                    left -= 1
+                    if not left:
+                        return True
                     event = decoded(line.body.strip().removeprefix(b"data:"), _Event)
                     if line.status != 200 or event is None or event.model != name:
                         continue
