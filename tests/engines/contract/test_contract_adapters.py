@@ -103,11 +103,12 @@ async def test_its_states_are_told(prober: HttpProber, specimen: Specimen, mood:
 async def test_it_is_told_apart_in_every_state(
     prober: HttpProber, specimen: Specimen, mood: str
 ) -> None:
-    """No state of its makes it somebody else."""
+    """No state of its makes it somebody else; where nothing tells it, nobody is named."""
     with specimen.start() as place:
         assert isinstance(place, FakeEngine)
         specimen.moods[mood].put(place)
         found = await identify(prober, place.address, specimen.key)
+    assert (found is not None) is specimen.moods[mood].told
     assert found is None or found.kind in (specimen.adapter.kind, "custom")
 
 

@@ -216,7 +216,7 @@ SPECIMEN = Specimen(
     embeddings="/api/embed",
     listing="/api/tags",
     moods={
-        "locked": Mood(OllamaFake.lock, "error-api", NEEDS_KEY),
+        "locked": Mood(OllamaFake.lock, "error-api", NEEDS_KEY, told=False),
         "full": Mood(OllamaFake.fill, "running-degraded", "busy"),
     },
     unknown_model=recorded(FOLDER, "chat-unknown-model"),

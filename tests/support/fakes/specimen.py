@@ -23,11 +23,15 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Mood:
-    """A state of the whole engine: how a fake gets into it, and the state and reason to expect."""
+    """A state of the whole engine: how a fake gets into it, and the state and reason to expect.
+
+    ``told``: whether it can be told by its answers even then; not where every path is the same.
+    """
 
     put: Callable[[FakeEngine], None]
     state: str
     reason: str
+    told: bool = True
 
 
 @dataclass(frozen=True)

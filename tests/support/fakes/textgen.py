@@ -7,7 +7,7 @@ import json
 from flm.domain.engines import NEEDS_KEY, EngineId
 from flm.domain.models import Model
 from flm.engines.text_generation_webui.adapter import TextGenerationWebuiAdapter
-from support.fakes.base import EVERYWHERE, FakeEngine, as_json, asked_for, instead
+from support.fakes.base import FakeEngine, as_json, asked_for, instead
 from support.fakes.specimen import Break, Mood, Specimen
 from support.fakes.speech import Speech
 from support.replay import Answer, Seen, recorded, response
@@ -79,8 +79,10 @@ class TextGenerationWebuiFake(FakeEngine):
         return recorded(RECORDED, "internal-model-unload")
 
     def lock(self) -> None:
-        """It demands a key."""
-        self.fault(EVERYWHERE, instead(LOCKED))
+        """It demands a key of all its routes, not of those it does not have."""
+        for _, path in self.routes:
+            if path != "*":
+                self.fault(path, instead(LOCKED))
 
     def misread(self) -> None:
         """Its model's name is no text."""

@@ -113,7 +113,7 @@ SPECIMEN = Specimen(
     moods={
         "locked": Mood(VllmFake.lock, "error-api", NEEDS_KEY),
         "dead engine": Mood(VllmFake.die, "error-api", DEAD),
-        "scaling": Mood(VllmFake.scale, "running-degraded", STARTING),
+        "scaling": Mood(VllmFake.scale, "running-degraded", STARTING, told=False),
     },
     unknown_model=UNKNOWN_MODEL,
     overflow=OVERFLOW,
