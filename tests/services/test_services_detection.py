@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from flm.domain.engines import (
-    STARTING,
     Address,
     ApiError,
     Degraded,
@@ -18,19 +17,14 @@ from flm.domain.engines import (
     EngineId,
     Healthy,
     InstalledOnly,
-    KnownEngine,
     NetworkError,
 )
 from flm.domain.models import GgufFile, Model
 from flm.errors import InvalidValue
 from flm.ports.engines import NO_ANSWER, Identity, ModelServer, Prober, Sighting, Wishes
-from flm.ports.machine import Host
 from flm.services.detection import Detector, Wanted
 from support import engines
-from support.fakes import emulators
-from support.fakes.base import as_json
-from support.looks import Dead, Ladder, closed, definition, detector, listener, states
-from support.machines import MadeUp
+from support.looks import Ladder, closed, definition, detector, states
 from support.replay import Answer, ReplayServer, Reply, response
 
 NEVER = threading.Event()
@@ -101,9 +95,7 @@ async def test_two_engines_on_one_port_of_both_addresses_are_two() -> None:
 async def test_an_address_belongs_to_one_adapter() -> None:
     """Two kinds search the same port: whoever recognises it has it."""
     with ReplayServer(engines.llamacpp()) as server:
-        found = await look(
-            detector({"ollama": [server.address], "llamacpp": [server.address]})
-        )
+        found = await look(detector({"ollama": [server.address], "llamacpp": [server.address]}))
     assert states(found) == {"llamacpp": "running-healthy"}
 
 
@@ -140,9 +132,7 @@ async def test_an_engine_that_wants_a_key_says_so() -> None:
     """`needs_key` leads to the remedy; with its key it is asked with it."""
     with ReplayServer(engines.llamacpp_locked()) as server:
         (found,) = await look(detector({"llamacpp": [server.address]}))
-        await look(
-            detector(), definition("mine", server.address, "llamacpp", key="sesame")
-        )
+        await look(detector(), definition("mine", server.address, "llamacpp", key="sesame"))
     assert found.engine.state == ApiError("needs_key")
     assert server.seen[-1].headers["authorization"] == "Bearer sesame"
 

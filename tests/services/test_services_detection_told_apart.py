@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import pytest
 
 from flm.domain.engines import STARTING, Address, ApiError, Degraded, EngineId, KnownEngine
 from flm.ports.engines import Identity, Prober, Sighting, Wishes
-from flm.ports.machine import Host
+from flm.ports.machine import Host, Listener
 from flm.services.detection import Added, Detector, Wanted
 from flm.services.detection_places import PORTS, around, is_child, to_search
 from support import engines
@@ -237,18 +238,52 @@ async def test_a_socket_that_is_the_same_is_not_asked_again_who_it_is() -> None:
 
 
 def test_the_usual_ports_are_searched_on_both_loopback_addresses() -> None:
-    """One socket on all addresses is asked once; other machines' listeners are not followed."""
+    """A listener on all addresses is asked over loopback, one on a single address there."""
     every = to_search((), MadeUp(), (), PORTS)
     assert {Address("127.0.0.1", 8001), Address("::1", 11434)} < set(every)
     assert len(every) == 2 * len(PORTS)
-    dual = (listener(Address("::", 11434), "ollama"),)
-    assert Address("::1", 11434) not in to_search((), MadeUp(), dual, PORTS)
-    lan = (
+    own = (
         listener(Address("192.168.1.2", 9000), "ollama"),
         listener(Address("0.0.0.0", 9001), "lms"),
     )
-    more = to_search((), MadeUp(), lan, ())
-    assert more == (Address("192.168.1.2", 9000), Address("127.0.0.1", 9001))
+    assert to_search((), MadeUp(), own, ()) == (
+        Address("192.168.1.2", 9000),
+        Address("127.0.0.1", 9001),
+    )
+
+
+async def test_one_socket_on_all_addresses_is_asked_once() -> None:
+    """On 127.0.0.1; one that turns out to be IPv6 only is asked on [::1]."""
+    with OllamaFake() as server:
+        both = [server.address, Address("::1", server.port)]
+        all_of_them = MadeUp(own_pid=1, listening=(listener(Address("::", server.port), "ollama"),))
+        ladder = Ladder()
+        found = await look(detector({"ollama": both}, machine=all_of_them, tell=ladder))
+    assert (ladder.asked, [each.engine.address for each in found]) == (both[:1], both[:1])
+    with ReplayServer(engines.ollama(), host="::1") as server:
+        both = [Address("127.0.0.1", server.port), server.address]
+        all_of_them = MadeUp(own_pid=1, listening=(listener(Address("::", server.port), "ollama"),))
+        found = await look(detector({"ollama": both}, machine=all_of_them))
+    assert [each.engine.address for each in found] == both[1:]
+
+
+async def test_a_machine_whose_tables_hang_costs_only_what_they_tell() -> None:
+    """The usual places are asked all the same, in time."""
+    end = threading.Event()
+
+    class Hanging(MadeUp):
+        """A machine that never tells who listens."""
+
+        def listeners(self) -> tuple[Listener, ...]:
+            """Wait."""
+            end.wait(10)
+            return ()
+
+    with OllamaFake() as server:
+        detecting = detector({"ollama": [server.address]}, machine=Hanging(), seconds=1.0)
+        found = await look(detecting)
+        end.set()
+    assert states(found) == {"ollama": "running-healthy"}
 
 
 # What the user added.

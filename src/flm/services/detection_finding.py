@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flm.domain.engines import Address
 from flm.ports.engines import NO_ANSWER, Identity, Probe, Prober
 from flm.ports.machine import Host, Listener
-from flm.services.detection_places import claims, is_child, listener_at
+from flm.services.detection_places import claims, first_side, is_child, listener_at
 from flm.tasks import Tasks
 
 Identify = Callable[[Prober, Address, str | None], Awaitable[Identity | None]]
@@ -91,10 +91,14 @@ class Finder:
         """Who is at each place; what has not answered within `seconds` is silent."""
         wanted = list(places)
         watched = [Attentive(self._prober) for _ in wanted]
-        looks = [
-            tasks.start(f"identify:{address.url}", self._one(attentive, address, host, seconds))
-            for (address, host), attentive in zip(wanted, watched, strict=True)
-        ]
+        looks: list[asyncio.Task[Identity | None]] = []
+        by_address: dict[Address, asyncio.Task[Identity | None]] = {}
+        for (address, host), attentive in zip(wanted, watched, strict=True):
+            side = first_side(address, self._listeners)
+            first = by_address.get(side) if side is not None else None
+            look = self._one(attentive, address, host, seconds, first)
+            by_address[address] = tasks.start(f"identify:{address.url}", look)
+            looks.append(by_address[address])
         if looks:
             await asyncio.wait(looks, timeout=seconds)
         found: list[Found] = []
@@ -106,8 +110,16 @@ class Finder:
         return found
 
     async def _one(
-        self, prober: Prober, address: Address, host: Host | None, seconds: float
+        self,
+        prober: Prober,
+        address: Address,
+        host: Host | None,
+        seconds: float,
+        first: asyncio.Task[Identity | None] | None,
     ) -> Identity | None:
+        """Who is there; nobody where ``first``, the other side of the same socket, found them."""
+        if first is not None and await first is not None:
+            return None
         mark, identity = self._trusted.get(address, ("", None))
         if identity is not None and mark and mark == self._mark(address):
             return identity
@@ -142,8 +154,5 @@ def engines_among(
         for each in told
         if each.identity is not None
         and (each.address.host, each.address.port) not in started
-        and (
-            not each.address.is_loopback
-            or not is_child(each.identity, listener_at(each.address, listeners), own_pid)
-        )
+        and not is_child(each.identity, listener_at(each.address, listeners), own_pid)
     ]

@@ -60,10 +60,7 @@ def to_search(
     listeners: Sequence[Listener],
     ports: Sequence[int],
 ) -> tuple[Address, ...]:
-    """Every address on this machine where an engine may listen, likeliest first, each once.
-
-    A socket that listens on all addresses is looked at once, on 127.0.0.1.
-    """
+    """Every address on this machine where an engine may listen, likeliest first, each once."""
     places: dict[Address, None] = {}
     for adapter in adapters:
         places.update(dict.fromkeys(adapter.places(machine)))
@@ -72,7 +69,7 @@ def to_search(
         if listener.chain and is_engine_program(listener.chain[0][1]):
             host = "127.0.0.1" if listener.host in _EVERY else listener.host
             places[Address(host, listener.port)] = None
-    return tuple(place for place in places if not _is_second(place, listeners))
+    return tuple(places)
 
 
 def around(hosts: Iterable[Host], ports: Sequence[int]) -> tuple[Around, ...]:
@@ -116,18 +113,25 @@ def is_child(identity: Identity, listener: Listener | None, own_pid: int) -> boo
     return bool(names) and not (names == {"jan"} and listener.port == JAN_SERVES)
 
 
+def is_forwarder(listener: Listener) -> bool:
+    """Whether it only passes on what a container or WSL2 serves."""
+    return bool(listener.chain) and _plain(listener.chain[0][1]) in _FORWARDERS
+
+
 def claims(address: Address) -> tuple[tuple[str, int], ...]:
     """What an address speaks for: either loopback address means both."""
     hosts = LOOPBACK if address.host in LOOPBACK else (address.host,)
     return tuple((host, address.port) for host in hosts)
 
 
-def _is_second(place: Address, listeners: Iterable[Listener]) -> bool:
-    """Whether it is the IPv6 side of the one socket that answers on 127.0.0.1 too."""
+def first_side(place: Address, listeners: Iterable[Listener]) -> Address | None:
+    """Where the one socket of `place` usually answers too: 127.0.0.1 for [::1] when it listens
+    on `::`. It may be IPv6 only, which no table tells; so see whether it does."""
     if place.host != "::1":
-        return False
+        return None
     hosts = {each.host for each in listeners if each.port == place.port}
-    return "::" in hosts and not hosts & {"::1", "127.0.0.1", "0.0.0.0"}  # noqa: S104
+    one = "::" in hosts and not hosts & {"::1", "127.0.0.1", "0.0.0.0"}  # noqa: S104
+    return Address("127.0.0.1", place.port) if one else None
 
 
 def _plain(name: str) -> str:
