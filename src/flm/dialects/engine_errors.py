@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from flm.dialects.redaction import cleaned
 from flm.dialects.said import Said, read
+from flm.domain.addresses import destination
 from flm.errors import EngineError
 from flm.wire.snapshot import Target
 
@@ -141,6 +142,21 @@ def _credentials(seen: _Seen) -> EngineError | None:
         "upstream_auth_error",
         f"{name} refused FLM (HTTP {seen.status}). Your own key was fine; the engine's key"
         " has to be given to FLM with: flm engines add NAME --url URL --api-key-stdin.",
+        kind="upstream_error",
+        should_retry=False,
+    )
+
+
+def _redirects(seen: _Seen) -> EngineError | None:
+    """FLM goes nowhere it was not sent by its user."""
+    if not 300 <= seen.status < 400:
+        return None
+    name = f"The engine '{seen.target.engine}'" if seen.target else "The engine"
+    return EngineError(
+        502,
+        "engine_redirects",
+        f"{name} redirects to {destination(seen.headers.get('location', ''))}, and FLM follows no"
+        " redirects. If the engine is there, add that URL: flm engines add NAME --url URL.",
         kind="upstream_error",
         should_retry=False,
     )
@@ -279,6 +295,7 @@ def _failed(seen: _Seen) -> EngineError:
 
 _Rule = Callable[[_Seen], EngineError | None]
 _RULES: tuple[_Rule, ...] = (
+    _redirects,
     _credentials,
     _context_overflow,
     _unsupported_modality,

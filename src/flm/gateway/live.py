@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from flm.domain.engines import EngineLoad
 from flm.domain.instance import instance_of
 from flm.domain.keys import Digester
 from flm.domain.models import nearest, resolve
 from flm.errors import Refusal
 from flm.gateway.upstream.pool import Pool
+from flm.gateway.upstream.secure import Secured, Trust
 from flm.wire.channel import TargetStats
 from flm.wire.snapshot import KeyEntry, Keys, ModelEntry, Routes, Rules, Snapshot, Target
 
@@ -39,9 +41,8 @@ def request_lead(target: Target, path: str) -> bytes:
 
     Built from scratch: nothing a client sent is in it, least of all its credentials.
     """
-    host = f"[{target.host}]" if target.host and ":" in target.host else target.host
     lead = (
-        f"host: {host}:{target.port}\r\ncontent-type: application/json\r\n"
+        f"host: {authority(target)}\r\ncontent-type: application/json\r\n"
         "accept: application/json, text/event-stream, application/x-ndjson\r\n"
         "accept-encoding: identity\r\nuser-agent: flm\r\n"
     )
@@ -50,11 +51,27 @@ def request_lead(target: Target, path: str) -> bytes:
     return f"POST {target.prefix}{path} HTTP/1.1\r\n".encode() + lead.encode("latin-1")
 
 
+def authority(target: Target) -> str:
+    """What `Host` says: the engine's own name, and its port where that is not the usual one."""
+    host = target.name or target.host or ""
+    if ":" in host:
+        host = f"[{host.partition('%')[0]}]"
+    return host if target.port == (443 if target.tls else 80) else f"{host}:{target.port}"
+
+
+_Place = tuple[str, int, bool, str, str]
+"""Host, port, TLS, name, CA file: what two connections must share to be in one pool."""
+
+
 class Live:
-    """Keys, routes and rules as they are now. Swapped section by section."""
+    """Keys, routes and rules as they are now. Swapped section by section.
+
+    ``loads``: how busy the engines last said they are, by id; a few seconds old.
+    """
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._pools: dict[tuple[str, int], Pool] = {}
+        self._pools: dict[_Place, Pool] = {}
+        self._trust = Trust()
         self._targets: dict[str, LiveTarget] = {}
         self._leaving: list[LiveTarget] = []
         self._single: dict[str, LiveTarget] = {}
@@ -64,6 +81,7 @@ class Live:
         self.digest = Digester(snapshot.keys.pepper).digest
         self.entries: dict[bytes, KeyEntry] = {}
         self.routes_revision = -1
+        self.loads: dict[str, EngineLoad] = {}
         self.use_rules(snapshot.rules)
         self.use_keys(snapshot.keys)
         self.use_routes(snapshot.routes)
@@ -108,10 +126,12 @@ class Live:
     def _pool(self, target: Target) -> Pool | None:
         if target.host is None:
             return None
-        place = (target.host, target.port)
+        place = (target.host, target.port, target.tls, target.name, target.ca_file)
         pool = self._pools.get(place)
         if pool is None:
-            pool = self._pools[place] = Pool(target.host, target.port)
+            name = target.name or target.host
+            secured = Secured(name, target.ca_file, self._trust) if target.tls else None
+            pool = self._pools[place] = Pool(target.host, target.port, secured)
         return pool
 
     def _close_unused_pools(self) -> None:

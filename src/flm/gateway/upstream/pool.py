@@ -8,10 +8,12 @@ most requests (measured: a third of the throughput at 32 clients). The sweep tri
 from __future__ import annotations
 
 import asyncio
+import ssl
 
 from flm.errors import EngineError
 from flm.gateway.running import in_task
 from flm.gateway.upstream.connection import EngineConnection
+from flm.gateway.upstream.secure import Secured, SecureEngineConnection
 
 MAX_IDLE = 8
 MAX_RETURNED = 256
@@ -19,11 +21,12 @@ IDLE_SECONDS = 4.0
 
 
 class Pool:
-    """Connections to one address."""
+    """Connections to one address; ``secured``: over TLS."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, secured: Secured | None = None) -> None:
         self._host = host
         self._port = port
+        self._secured = secured
         self._idle: list[EngineConnection] = []
         self._closed = False
 
@@ -37,24 +40,42 @@ class Pool:
         return None
 
     async def connect(self, seconds: float) -> EngineConnection:
-        """A fresh connection. Raises `EngineError` 502 or 504 when there is none in `seconds`."""
+        """A fresh connection, its handshake done.
+
+        Raises `EngineError` 502 or 504 when there is none in `seconds`, and 502
+        `engine_certificate_invalid`, which is not worth another try.
+        """
         await in_task()
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):
-                _, connection = await loop.create_connection(
-                    EngineConnection, self._host, self._port
-                )
+                return await self._connected()
         except TimeoutError as error:
             raise EngineError(
                 504, "engine_unreachable", "The engine did not accept a connection in time.",
                 kind="upstream_error", retry_after=5,
             ) from error  # fmt: skip
+        except ssl.SSLError as error:
+            assert self._secured is not None
+            raise self._secured.failed(error) from error
         except OSError as error:
             raise EngineError(
                 502, "engine_unreachable", "The engine does not accept connections.",
                 kind="upstream_error", retry_after=5,
             ) from error  # fmt: skip
+
+    async def _connected(self) -> EngineConnection:
+        loop, secured = asyncio.get_running_loop(), self._secured
+        if secured is None:
+            _, plain = await loop.create_connection(EngineConnection, self._host, self._port)
+            return plain
+        _, connection = await loop.create_connection(
+            SecureEngineConnection,
+            self._host,
+            self._port,
+            ssl=secured.context(),
+            server_hostname=secured.name,
+        )
+        secured.connected()
         return connection
 
     def release(self, connection: EngineConnection, now: float) -> None:
