@@ -36,6 +36,7 @@ from flm.ports.clock import Clock
 from flm.ports.engines import Sighting
 from flm.ports.repositories import EngineRepository, HealthRepository
 from flm.services.detection_settling import believed
+from flm.services.exposure import holes
 
 logger = logging.getLogger("flm.control.engines")
 
@@ -139,7 +140,8 @@ class EngineWatch:
         if told.look and not self._looking.locked():
             await self.look()
 
-    async def _use(self, seen: Sequence[Sighting]) -> None:
+    async def _use(self, sightings: Sequence[Sighting]) -> None:
+        seen = [_examined(sighting) for sighting in sightings]
         self._engines = tuple(sighting.engine for sighting in seen)
         self._publisher.see(seen)
         await self._publisher.publish()
@@ -167,6 +169,14 @@ class EngineWatch:
             logger.warning("what was seen is not cached: %s", error)
             return
         self._cached, self._cached_at = told, now
+
+
+def _examined(sighting: Sighting) -> Sighting:
+    """Detection says what is found of an engine; of those that FLM started it knows nothing."""
+    engine = sighting.engine
+    if not engine.owned:
+        return sighting
+    return Sighting(msgspec.structs.replace(engine, findings=holes(engine)), sighting.models)
 
 
 def is_pressing(state: EngineState) -> bool:

@@ -26,7 +26,7 @@ from flm.domain.engines import (
 from flm.domain.models import Model
 from flm.ports.clock import Clock
 from flm.ports.engines import EngineAdapter, ModelLauncher, Prober, Sighting
-from flm.ports.machine import Host, Machine
+from flm.ports.machine import Machine
 from flm.services.detection_finding import Identify
 from flm.services.detection_names import Names
 from flm.services.detection_places import PORTS
@@ -44,6 +44,7 @@ from flm.services.detection_wanted import Added, Wanted
 from flm.services.detection_words import findings, out_of_reach
 from flm.services.embedded_models import embedded_sighting
 from flm.services.engine_states import Health, Thresholds
+from flm.services.exposure import exposure, holes
 from flm.tasks import Tasks
 
 __all__ = ["LOOK_SECONDS", "Added", "Again", "Detector", "Wanted"]
@@ -134,8 +135,7 @@ class Detector:
         stopped = _stopped(result_of(installed) or [], seen, known, wanted)
         elsewhere = out_of_reach(self._machine, here.hosts, [each.engine for each in seen])
         everything = [*seen, *stopped, *map(Sighting, elsewhere), *([own] if own else [])]
-        now = self._clock.now()
-        return [_completed(sighting, here.hosts, now) for sighting in everything]
+        return self._completed(everything, here)
 
     async def again(self, wanted: Wanted, engines: Collection[EngineId]) -> Again:
         """Ask only `engines`, which the last look saw, how they are now; may run beside a look.
@@ -164,8 +164,23 @@ class Detector:
             if one is not None:
                 self._known[known.place.id], seen = one
                 told.append(seen)
+        return Again(tuple(self._completed(told, self._here)), another)
+
+    def _completed(self, seen: Iterable[Sighting], here: Surroundings) -> list[Sighting]:
+        """What was seen, with its time and what there is to say about it."""
         now = self._clock.now()
-        return Again(tuple(_completed(each, self._here.hosts, now) for each in told), another)
+        inside = any(host.how == "container" for host in here.hosts)
+        made: list[Sighting] = []
+        for engine, models in ((each.engine, each.models) for each in seen):
+            told = (
+                *engine.findings,
+                *findings(engine, here.hosts),
+                *exposure(engine, here.listeners, self._machine.environment, inside=inside),
+                *holes(engine),
+            )
+            engine_now = msgspec.structs.replace(engine, checked_at=now, findings=told)
+            made.append(Sighting(engine_now, models))
+        return made
 
     async def _surroundings(self, tasks: Tasks) -> Surroundings:
         """The tables are read in threads; when that hangs, the usual places are asked anyhow."""
@@ -267,9 +282,3 @@ def _all_known(wanted: Wanted, seen: dict[EngineId, Known]) -> list[KnownEngine]
 
 def _taken(wanted: Wanted) -> set[EngineId]:
     return {each.definition.id for each in wanted.added} | {EMBEDDED}
-
-
-def _completed(sighting: Sighting, hosts: Sequence[Host], now: float) -> Sighting:
-    engine = sighting.engine
-    told = (*engine.findings, *findings(engine, hosts))
-    return Sighting(msgspec.structs.replace(engine, checked_at=now, findings=told), sighting.models)
