@@ -53,6 +53,7 @@ class Looks:
         self.places: dict[str, tuple[EngineKind, Address]] = {}
         self.files = files
         self.changes: dict[str, object] = {}
+        self.listed = True
         self.looked = 0
         self.last = Seen((), ())
 
@@ -75,7 +76,8 @@ class Looks:
             engines.append(msgspec.structs.replace(seen.engine, **self.changes))
             models += seen.models
         engines.append(Engine(id=EMBEDDED, kind="embedded", state=Healthy(0.0)))
-        models += [Model(name=file.name, engine=EMBEDDED) for file in self.files.files()]
+        if self.listed:
+            models += [Model(name=file.name, engine=EMBEDDED) for file in self.files.files()]
         return Seen(tuple(engines), tuple(models))
 
 
@@ -377,6 +379,18 @@ def test_a_file_of_the_users_is_let_go_and_nothing_deleted(house: House, tmp_pat
     assert (removal.deletes, removal.files) == (False, ())
     house.keeping.remove(removal)
     assert (house.looks.files.files(), path.exists()) == ([], True)
+
+
+def test_a_file_that_is_gone_can_be_let_go(house: House, tmp_path: Path) -> None:
+    """Though it is no model any more, and nobody lists it."""
+    path = tmp_path / "mine.gguf"
+    path.write_bytes(b"GGUF\x03")
+    house.looks.files.add(str(path))
+    house.looks.listed = False
+    removal = house.keeping.removal("embedded/mine")
+    assert (removal.home.model.target, removal.deletes) == ("embedded/mine", False)
+    house.keeping.remove(removal)
+    assert house.looks.files.files() == []
 
 
 # In memory, or not.

@@ -159,7 +159,7 @@ class Live:
         homes = [self._targets[target] for target in found if target in self._targets]
         if homes:
             return min(homes, key=lambda live: (live.pool is None, live.in_flight))
-        if name in self.models:
+        if name in self.models or f"{name}:latest" in self.models:
             raise Refusal(
                 503,
                 "engine_unavailable",

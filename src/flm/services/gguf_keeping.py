@@ -161,6 +161,10 @@ class GgufKeeping:
             await self._downloads.download(file.url, path, sha256=file.sha256, progress=progress)
         return paths
 
+    def knows(self, name: str) -> bool:
+        """Whether a file was given or fetched under that name, readable or not."""
+        return any(each.name == name for each in self._models.files())
+
     def fetched(self, name: str) -> tuple[Path, ...]:
         """The files of a model that FLM fetched itself and nothing else needs; else ()."""
         known = self._models.files()

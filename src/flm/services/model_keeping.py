@@ -147,7 +147,8 @@ class ModelKeeping:
         """The one home of a model where `wanted` can be done to it now."""
         home = one_of(self.show(name, engine), name, ())
         self._check_lets(home.engine, wanted, home.own_name)
-        check_serves(home.engine)
+        if wanted != "remove" or home.engine.kind != EMBEDDED:
+            check_serves(home.engine)
         return home
 
     def _unknown(self, seen: Seen, name: str, engine: str | None) -> NotFound:
@@ -259,7 +260,14 @@ class ModelKeeping:
         """What removing a model would do. Raises `NotFound`, `NotPermitted`, and `Conflict`:
         `ambiguous_model` naming the choices, `model_in_use` unless `force`.
         """
-        home = self._home(name, engine, "remove")
+        try:
+            home = self._home(name, engine, "remove")
+        except NotFound:
+            # a file that cannot be read any more is no model, and is to be let go all the same
+            own = name.removeprefix("flm://").removeprefix(f"{EMBEDDED}/")
+            if engine not in (None, EMBEDDED) or not self._files.knows(own):
+                raise
+            home = Home(embedded(), Model(name=own, engine=EMBEDDED))
         if home.engine.kind == EMBEDDED:
             files = self._files.fetched(home.model.name)
             return Removal(home=home, files=files, deletes=bool(files))
