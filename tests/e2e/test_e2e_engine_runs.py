@@ -270,18 +270,20 @@ def test_llamacpp_listens_before_it_is_ready(tmp_path: Path) -> None:
 
 def test_lm_studio_is_started_and_stopped_by_its_command(tmp_path: Path) -> None:
     """`lms` does not stay; what it started is ended by it, and by the guard where it is not."""
+    folder = tmp_path / "home" / ".lmstudio" / "bin"
     with shop(tmp_path) as made:
-        made.program("lms", "phi")
+        engine_program.install(folder, "lms", "phi")
         made.engine("lmstudio", "lmstudio")
         served = made.start()
         made.flm.tell("engines", "start", "lmstudio")
         assert made.said(served, "phi") == "phi"
+        assert len(made.left(folder)) == 4
         made.flm.tell("engines", "stop", "lmstudio")
-        assert made.left() == []
-        assert (made.bin / "stops").read_text() == '["server", "stop"]\n'
+        assert made.left(folder) == []
+        assert (folder / "stops").read_text() == '["server", "stop"]\n'
         made.flm.tell("engines", "start", "lmstudio")
         os.kill(served.controller, signal.SIGKILL)
-        until(lambda: made.left() == [], "nothing left", 5)
+        until(lambda: made.left(folder) == [], "nothing left", 5)
 
 
 def test_flm_stops_what_it_started_when_it_stops(vllm: Shop) -> None:

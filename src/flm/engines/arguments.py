@@ -96,10 +96,11 @@ def unmanaged(installation: Installation, setting: str) -> str:
     if installation.service is not None:
         raise NotPermitted(
             N_("{program} is run by the service {service}; FLM does not start it besides."),
-            remedy=N_("Start it with `systemctl start {service}`, or name a program of your own "
-                      "with `flm config set {setting} PATH`."),
+            remedy=N_("Start it with `{command}`, or name a program of your own with "
+                      "`flm config set {setting} PATH`."),
             program=installation.program,
             service=installation.service,
+            command=_service_command(installation.service),
             setting=setting,
         )  # fmt: skip
     if installation.managed_by is not None:
@@ -112,3 +113,9 @@ def unmanaged(installation: Installation, setting: str) -> str:
             setting=setting,
         )  # fmt: skip
     return installation.program
+
+
+def _service_command(unit: str) -> str:
+    """What starts a unit: systemd's, or one of Homebrew's, whose names begin with its own."""
+    brewed = unit.removeprefix("homebrew.mxcl.")
+    return f"brew services start {brewed}" if brewed != unit else f"systemctl start {unit}"
