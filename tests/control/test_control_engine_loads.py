@@ -28,7 +28,6 @@ from support.fakes.llamacpp import LlamaCppFake
 from support.machines import MadeUp
 from support.replay import Answer, ReplayServer
 
-
 GOOD = Healthy(1.0)
 
 
