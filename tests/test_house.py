@@ -37,7 +37,7 @@ UNFINISHED = re.compile(
 )
 
 MACHINE = re.compile(
-    r"/(?:root|work)/(?!\.ollama\b)[\w.]|/opt/(?:wheels|pypi)|/home/(?!user\b|me\b|you\b)\w|(?<![\w.])C:\\Users\\(?!you\b)\w"
+    r"/(?:root|work)/(?!\.ollama\b)[\w.]|/opt/(?:wheels|pypi)|/home/(?!user\b|me\b|you\b|linuxbrew\b)\w|(?<![\w.])C:\\Users\\(?!you\b)\w"
 )
 """Folders of the machine a file was written on, but examples and what engines say of theirs."""
 

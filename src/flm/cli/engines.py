@@ -17,13 +17,6 @@ from flm.services.engines import ADDABLE
 engines = Group(
     "engines",
     lazy={
-        "install": Lazy(
-            "flm.cli.engines_install:install",
-            N_("Install Ollama for yourself; admin rights are not needed."),
-        ),
-        "uninstall": Lazy(
-            "flm.cli.engines_install:uninstall", N_("Remove the Ollama that FLM installed.")
-        ),
         "start": Lazy(
             "flm.cli.engines_run:start",
             N_("Start an engine that is installed here, for this machine only."),
@@ -35,6 +28,13 @@ engines = Group(
         "health-history": Lazy(
             "flm.cli.engines_health:health_history",
             N_("Show how the engines were, newest first."),
+        ),
+        "install": Lazy(
+            "flm.cli.engines_install:install",
+            N_("Install Ollama for yourself; admin rights are not needed."),
+        ),
+        "uninstall": Lazy(
+            "flm.cli.engines_install:uninstall", N_("Remove the Ollama that FLM installed.")
         ),
     },
     help=N_(
