@@ -35,6 +35,7 @@ from flm.wire.control import Status
 if TYPE_CHECKING:
     from flm.control.controller import Controller
     from flm.control.engine_process import EngineMeans
+    from flm.control.resolving import Resolving
     from flm.domain.engines import EngineDefinition, KnownEngine
     from flm.engines.download import Downloader
     from flm.engines.embedded.process import EmbeddedLauncher
@@ -139,6 +140,13 @@ class Services:
         return FileSecrets(self.paths)
 
     @cached_property
+    def names(self) -> Resolving:
+        """Where the names of engines lead."""
+        from flm.control.resolving import Resolving
+
+        return Resolving(self.clock)
+
+    @cached_property
     def launcher(self) -> EmbeddedLauncher:
         """The embedded engine."""
         from flm.engines.embedded.process import EmbeddedLauncher
@@ -178,7 +186,7 @@ class Services:
         from flm.engines.fingerprint import instance_at
         from flm.engines.prober import HttpProber
 
-        return asyncio.run(instance_at(HttpProber(self.clock), address))
+        return asyncio.run(instance_at(HttpProber(self.clock, self.names), address))
 
     @cached_property
     def downloads(self) -> Downloader:
@@ -420,6 +428,7 @@ def build_controller(options: RunOptions) -> tuple[Controller, Opening]:
         open_store=opening.open,
         launcher=services.launcher,
         engines=engines,
+        names=services.names,
         dialects={kind: cast("EngineDialect", each.dialect) for kind, each in dialects},
         choice=secrets.choice,
         spread=lambda seconds: seconds * random.uniform(0.9, 1.1),
@@ -442,7 +451,7 @@ def _engine_means(services: Services) -> EngineMeans:
     return EngineMeans(
         adapters={each.kind: each for each in adapters()},
         machine=LocalMachine(services.environ),
-        prober=HttpProber(services.clock),
+        prober=HttpProber(services.clock, services.names),
         launcher=GuardLauncher(
             services.processes,
             services.paths.engine_logs,

@@ -193,7 +193,7 @@ def make_detector(services: Services, settings: Settings) -> Detector:
 
     return Detector(
         adapters(),
-        HttpProber(services.clock),
+        HttpProber(services.clock, services.names),
         services.clock,
         identify,
         LocalMachine(services.environ),

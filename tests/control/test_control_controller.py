@@ -18,6 +18,7 @@ from control_support import ask, fake, no_engines, until
 from flm import __version__
 from flm.control.controller import Controller
 from flm.control.publisher import Read, StoreReader
+from flm.control.resolving import Resolving
 from flm.control.running import run
 from flm.control.world import Opened, World
 from flm.domain.engines import Address, Engine, EngineId, Healthy
@@ -108,6 +109,7 @@ class Bench:
                 open_store=self.open,
                 launcher=NoEmbedded(),
                 engines=no_engines(),
+                names=Resolving(SystemClock()),
                 dialects={"custom": "openai"},
                 choice=secrets.choice,
                 spread=lambda seconds: seconds,

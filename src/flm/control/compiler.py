@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from flm.domain.engines import EMBEDDED, Engine, EngineId, EngineKind, serves
+from flm.domain.addresses import is_address
+from flm.domain.engines import EMBEDDED, Address, Engine, EngineId, EngineKind, serves
 from flm.domain.keys import OWNER_ID, OWNER_LOOKUP_ID, ApiKey
 from flm.domain.models import Capability, Model, ModelState
 from flm.domain.policy import Policy
+from flm.domain.traits import Api
 from flm.ports.engines import Sighting
 from flm.wire.channel import Delta
 from flm.wire.snapshot import (
@@ -40,7 +42,9 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     ``engine_keys`` are the engines' own keys in clear; ``held``: engines whose models cannot be
     asked at once, and how they are offered all the same; ``embedded`` are the models of the
     embedded engine, of which those in ``running`` (by name) are loaded; ``contexts`` holds the
-    context lengths the user set: engine → model ('' for all of them) → tokens.
+    context lengths the user set: engine → model ('' for all of them) → tokens. ``located``: the
+    IP addresses of engines known by name; ``native``: the APIs that kinds of engines speak;
+    ``lately``: names that engines of this machine had, whether or not they are seen now.
     """
 
     config_revision: int
@@ -57,6 +61,12 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     dialects: Mapping[EngineKind, EngineDialect]
     contexts: Mapping[str, Mapping[str, int]]
     rules: Rules
+    located: Mapping[str, str] = {}
+    native: Mapping[EngineKind, tuple[Api, ...]] = {}
+    lately: Mapping[str, EngineId] = {}
+
+
+_Home = tuple[ModelState, Model]
 
 
 def compile_snapshot(sources: Sources, now: float) -> Snapshot:
@@ -92,7 +102,7 @@ def _end(key: ApiKey) -> float | None:
 
 def _routes(sources: Sources) -> Routes:
     targets: dict[str, Target] = {}
-    homes: dict[str, list[tuple[ModelState, Model]]] = {}
+    homes: dict[str, list[_Home]] = {}
     for sighting in sources.sightings:
         if sighting.engine.kind == "embedded":
             continue
@@ -106,13 +116,41 @@ def _routes(sources: Sources) -> Routes:
             homes.setdefault(model.name, []).append((state, here))
     for model in sources.embedded:
         server = sources.running.get(model.name)
-        targets[model.target] = _embedded_target(model, server)
+        targets[model.target] = _embedded_target(model, server, sources)
         homes.setdefault(model.name, []).append(("ready" if server else "sleeping", model))
-    return Routes(
-        revision=0,
-        models={name: _entry(name, found) for name, found in sorted(homes.items())},
-        targets=targets,
-    )
+    models = _named(homes, sources.lately)
+    return Routes(revision=0, models=dict(sorted(models.items())), targets=targets)
+
+
+def _named(
+    homes: Mapping[str, Sequence[_Home]], lately: Mapping[str, EngineId]
+) -> dict[str, ModelEntry]:
+    """Every name with its entry.
+
+    A name that has or had a home on this machine stays on it, though that may not answer just
+    now: what leaves the machine is never chosen in silence. Its remote homes go by `engine/name`.
+    """
+    local = {name: [each for each in found if not each[1].remote] for name, found in homes.items()}
+    here = {_plain(name) for name, found in local.items() if found} | set(map(_plain, lately))
+    models = {name: _entry(name, found) for name, found in local.items() if found}
+    shadowed: list[_Home] = []
+    for name, found in homes.items():
+        if _plain(name) not in here:
+            models[name] = _entry(name, found)
+        else:
+            shadowed += [each for each in found if each[1].remote]
+    for state, model in shadowed:
+        models.setdefault(model.target, _entry(model.target, [(state, model)]))
+    wanted = {_plain(model.name) for _, model in shadowed}
+    for name, engine in lately.items():
+        if _plain(name) in wanted and name not in models:
+            models[name] = ModelEntry(name=name, targets=(), engines=(engine,), state="unavailable")
+    return models
+
+
+def _plain(name: str) -> str:
+    """`x` and Ollama's `x:latest` are one name."""
+    return name.removesuffix(":latest")
 
 
 def _marked(model: Model, engine: Engine) -> Model:
@@ -125,7 +163,15 @@ def _state(engine: Engine, sources: Sources) -> ModelState:
     held = sources.held.get(engine.id)
     if held is not None:
         return held
-    return "ready" if serves(engine.state) and engine.address is not None else "unavailable"
+    answers = serves(engine.state) and _located(engine.address, sources) is not None
+    return "ready" if answers else "unavailable"
+
+
+def _located(address: Address | None, sources: Sources) -> str | None:
+    """The IP address of it; None where its name leads nowhere (now)."""
+    if address is None or is_address(address.host):
+        return None if address is None else address.host
+    return sources.located.get(address.host)
 
 
 def _target(engine: Engine, model: Model, sources: Sources, state: ModelState) -> Target:
@@ -136,7 +182,7 @@ def _target(engine: Engine, model: Model, sources: Sources, state: ModelState) -
         engine=engine.id,
         model=model.engine_name or model.name,
         dialect=sources.dialects[engine.kind],
-        host=None if address is None else address.host,
+        host=_located(address, sources),
         port=0 if address is None else address.port,
         prefix="" if address is None else address.prefix,
         authorization=None if key is None or address is None else f"Bearer {key}",
@@ -144,8 +190,19 @@ def _target(engine: Engine, model: Model, sources: Sources, state: ModelState) -
         if engine.kind == "ollama"
         else None,
         capabilities=model.capabilities,
+        name=_name(address),
+        tls=address is not None and address.tls,
+        ca_file="" if address is None else address.ca_file,
         remote=model.remote or engine.remote,
+        native=sources.native.get(engine.kind, ()),
     )
+
+
+def _name(address: Address | None) -> str:
+    """The name of the host, as its certificate says it; '' where it is known by its address."""
+    if address is None or is_address(address.host):
+        return ""
+    return address.host.rstrip(".")
 
 
 def num_ctx(contexts: Mapping[str, Mapping[str, int]], engine: EngineId, model: str) -> int | None:
@@ -157,13 +214,14 @@ def num_ctx(contexts: Mapping[str, Mapping[str, int]], engine: EngineId, model: 
     return wanted.get(model) or wanted.get(model.removesuffix(":latest")) or wanted.get("")
 
 
-def _embedded_target(model: Model, server: Running | None) -> Target:
+def _embedded_target(model: Model, server: Running | None, sources: Sources) -> Target:
     asleep = Target(
         id=model.target,
         engine=EMBEDDED,
         model=model.engine_name or model.name,
         dialect="openai",
         capabilities=model.capabilities,
+        native=sources.native.get("embedded", ()),
     )
     if server is None:
         return asleep
@@ -172,14 +230,9 @@ def _embedded_target(model: Model, server: Running | None) -> Target:
     )
 
 
-def _entry(name: str, found: Sequence[tuple[ModelState, Model]]) -> ModelEntry:
-    """One name with its homes: the best first, facts that hold for every one of them.
-
-    A name that has a home on this machine stays on it, though that may not answer just now: what
-    leaves the machine is never chosen in silence. Remote homes have their `engine/name`.
-    """
-    local = [home for home in found if not home[1].remote]
-    ordered = sorted(local or found, key=lambda home: _BEST_FIRST.index(home[0]))
+def _entry(name: str, found: Sequence[_Home]) -> ModelEntry:
+    """One name with its homes, all here or all remote: the best first, facts that hold for each."""
+    ordered = sorted(found, key=lambda home: _BEST_FIRST.index(home[0]))
     usable = [model for state, model in ordered if state != "unavailable"]
     known = usable or [model for _, model in ordered]
     contexts = [model.context_length for model in known if model.context_length is not None]
@@ -194,7 +247,7 @@ def _entry(name: str, found: Sequence[tuple[ModelState, Model]]) -> ModelEntry:
         created=max(model.created for model in known),
         context_length=min(contexts, default=None),
         capabilities=tuple(capabilities),
-        remote=not local,
+        remote=ordered[0][1].remote,
     )
 
 

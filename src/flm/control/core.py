@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flm.control.compiler import Running
+from flm.control.engine_fleet import Fleet
 from flm.control.engine_loads import LOAD_SECONDS, EngineLoads
+from flm.control.engine_roster import Roster
 from flm.control.engine_runner import EngineRunner
 from flm.control.engine_starts import EngineStarts
+from flm.control.engine_view import EngineView
 from flm.control.engine_watch import TURN_SECONDS, EngineWatch, Kept
 from flm.control.gateway_process import Bound, Launch
 from flm.control.journal_reader import JournalReader
@@ -18,6 +21,7 @@ from flm.control.model_loads import ModelLoads
 from flm.control.models import EmbeddedModels, Limits
 from flm.control.operations import Operations
 from flm.control.publisher import Arrangement, Identity, Publisher, Read
+from flm.control.resolving import RENEW_SECONDS, Resolving
 from flm.control.schedules import (
     PRUNE_FIRST_SECONDS,
     PRUNE_SECONDS,
@@ -81,22 +85,27 @@ class Core:
         self._traffic = Traffic(self.supervisor)
         self._models = EmbeddedModels(world.launcher, clock, self._traffic, self._publish)
         self.operations = Operations(_random(world, 8))
-        self.runner = self._make_runner(read)
+        roster = Roster()
+        self._fleet = Fleet(self._traffic, clock, self._publish, roster)
+        starts = EngineStarts(world.engines, world.processes, lambda: _random(world, 32))
+        self._view = EngineView(starts, self._fleet, roster, clock, read)
+        self.runner = self._make_runner(starts, roster)
         self._wakes = Wakes(self.supervisor, self._awaken)
         self.publisher = Publisher(
             self.supervisor,
             clock,
             world.dialects,
-            _Changing(self._models, self.runner),
+            _Changing(self._models, self._fleet, self._view, world.names),
             Identity(opened.pepper, digest(opened.pepper, owner_key.encode())),
             read,
+            {kind: each.traits.native for kind, each in world.engines.adapters.items()},
         )
         reader = JournalReader(paths.journal, opened.store.records, world.processes, clock)
         self._storing = Storing(reader, thread)
         self.watch = EngineWatch(
             opened.detection,
             self.publisher,
-            self.runner,
+            self._view,
             Kept(opened.store.engines, opened.store.health),
             thread,
             clock,
@@ -118,21 +127,21 @@ class Core:
             self.watch.look,
         )
 
-    def _make_runner(self, read: Read) -> EngineRunner:
-        world = self._world
-
+    def _make_runner(self, starts: EngineStarts, roster: Roster) -> EngineRunner:
         async def note(known: KnownEngine) -> None:
             await self._thread.run(self._opened.store.engines.note, [known])
 
         return EngineRunner(
-            EngineStarts(world.engines, world.processes, lambda: _random(world, 32)),
+            starts,
             self.operations,
             self._traffic,
-            world.clock,
+            self._world.clock,
             self._publish,
             self._look_again,
             note,
-            read,
+            self._fleet,
+            self._view,
+            roster,
         )
 
     async def _publish(self) -> None:
@@ -189,6 +198,7 @@ class Core:
         every(REVISION_SECONDS, "revisions", self._look_at_revisions)
         every(TURN_SECONDS, "engines", self.watch.turn)
         every(LOAD_SECONDS, "engine loads", self._busy.turn)
+        every(RENEW_SECONDS, "names", self._renew_names)
         every(TIDY_SECONDS, "idle models", self._models.tidy)
         every(TIDY_SECONDS, "idle engines", self.runner.tidy)
         every(PRUNE_SECONDS, "pruning", self._prune, first=PRUNE_FIRST_SECONDS)
@@ -212,7 +222,7 @@ class Core:
 
     async def _use(self, read: Read) -> None:
         self._models.use(read.everything.files, limits(read.settings))
-        await self.runner.use(read)
+        await self._view.use(read)
 
     async def _look_at_revisions(self) -> None:
         revisions = await self._thread.run(self._opened.store.revisions)
@@ -225,6 +235,12 @@ class Core:
         except FlmError as error:
             self._refused = revisions
             logger.warning("a change is not applied: %s", error)
+
+    async def _renew_names(self) -> None:
+        """Follow the names of engines to where they lead now."""
+        if await self._world.names.renew(self.publisher.hosts()):
+            await self.publisher.publish()
+            self._look_again()
 
     async def _prune(self) -> None:
         settings = self.publisher.read.settings
@@ -255,15 +271,20 @@ class Core:
         await self.operations.stop()
         await asyncio.gather(self._models.stop(), self.runner.close())
         await self._storing.finish(STORE_SECONDS)
+        await self._world.names.close()
         await self._tasks.cancel()
 
 
 class _Changing:
     """What runs by our own doing, as the publisher asks for it."""
 
-    def __init__(self, models: EmbeddedModels, runner: EngineRunner) -> None:
+    def __init__(
+        self, models: EmbeddedModels, fleet: Fleet, view: EngineView, names: Resolving
+    ) -> None:
         self._models = models
-        self._runner = runner
+        self._fleet = fleet
+        self._view = view
+        self._names = names
 
     def running(self) -> dict[str, Running]:
         """The embedded models that are loaded, by name."""
@@ -271,11 +292,15 @@ class _Changing:
 
     def arranged(self, seen: Sequence[Sighting]) -> Arrangement:
         """What was seen, with the engines that were started and those that can be."""
-        return self._runner.arranged(seen)
+        return self._view.arranged(seen)
 
     def keys(self) -> dict[str, str]:
         """The keys of the engines that were started, by id."""
-        return self._runner.keys()
+        return self._fleet.keys()
+
+    def located(self) -> Mapping[str, str]:
+        """Where the names of engines lead: name → IP address."""
+        return self._names.located()
 
 
 def _random(world: World, length: int) -> str:

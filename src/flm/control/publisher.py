@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from flm.control.compiler import Running, Sources, compile_snapshot
+from flm.control.local_names import LocalNames
 from flm.control.supervisor import Supervisor
 from flm.domain.engines import (
     EMBEDDED,
@@ -22,6 +23,7 @@ from flm.domain.engines import (
     serves,
 )
 from flm.domain.models import GgufFile, Model, ModelState
+from flm.domain.traits import Api
 from flm.errors import FlmError
 from flm.ports.clock import Clock
 from flm.ports.engines import ModelLauncher, Sighting
@@ -128,6 +130,10 @@ class Changing(Protocol):
         """The keys of the engines that were started, by id."""
         ...
 
+    def located(self) -> Mapping[str, str]:
+        """Where the names of engines lead: name → IP address."""
+        ...
+
 
 class Publisher:
     """What was read, seen and loaded last, and the one place where it becomes a snapshot."""
@@ -140,7 +146,9 @@ class Publisher:
         changing: Changing,
         identity: Identity,
         read: Read,
+        native: Mapping[EngineKind, tuple[Api, ...]],
     ) -> None:
+        self._native = native
         self._supervisor = supervisor
         self._clock = clock
         self._dialects = dialects
@@ -149,6 +157,7 @@ class Publisher:
         self._order = asyncio.Lock()
         self._sightings: tuple[Sighting, ...] = ()
         self._withheld: set[str] = set()
+        self._local = LocalNames()
         self.read = read
 
     @asynccontextmanager
@@ -170,6 +179,7 @@ class Publisher:
     def see(self, sightings: Sequence[Sighting]) -> None:
         """Take what detection found, in place of what it found before."""
         self._sightings = tuple(sightings)
+        self._local.see(sightings)
 
     async def publish(self) -> None:
         """Publish what is known now; returns when it is in force."""
@@ -196,6 +206,9 @@ class Publisher:
                 dialects=self._dialects,
                 contexts=read.settings.contexts,
                 rules=rules(read.settings),
+                located=self._changing.located(),
+                native=self._native,
+                lately=self._local.of(self._wanted()),
             ),
             now,
         )
@@ -210,6 +223,17 @@ class Publisher:
             if seen.engine.checked_at >= oldest
             and (seen.engine.source != "added" or seen.engine.id in added)
         )
+
+    def _wanted(self) -> list[EngineId]:
+        """The engines that the user added or has had, those that are gone for now included."""
+        stored = self.read.everything
+        return [*(each.id for each in stored.definitions), *(each.id for each in stored.known)]
+
+    def hosts(self) -> set[str]:
+        """Names and addresses of the engines that are wanted."""
+        added = {each.address.host for each in self.read.everything.definitions}
+        seen = (each.engine.address for each in self._sightings)
+        return added | {each.host for each in seen if each is not None}
 
     def _arranged(self) -> Arrangement:
         """What is there, without what the user does not want to leave this machine: from now

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from flm.control.engine_process import EngineMeans
 from flm.control.publisher import Read, StoreReader
+from flm.control.resolving import Resolving
 from flm.domain.engines import Engine, EngineId, EngineKind
 from flm.domain.models import Model
 from flm.paths import DataPaths
@@ -54,7 +55,8 @@ class World:
 
     ``open_store`` runs in the store thread and migrates; ``choice`` picks one character
     (`secrets.choice`); ``spread`` varies a period a little; ``gateway`` is the command that
-    starts a gateway, without its own arguments.
+    starts a gateway, without its own arguments; ``names``: where the names of engines lead, the
+    same for those who ask them how they are.
     """
 
     paths: DataPaths
@@ -63,6 +65,7 @@ class World:
     open_store: Callable[[], Opened]
     launcher: ModelLauncher
     engines: EngineMeans
+    names: Resolving
     dialects: Mapping[EngineKind, EngineDialect]
     choice: Callable[[str], str]
     spread: Callable[[float], float]

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from flm.errors import N_
 
+UNKNOWN_NAME = N_("its name is not known")
 LEADS_HERE = N_("its name leads back to this machine")
 LEADS_TO_METADATA = N_("its name leads to the metadata service of a cloud")
 LEADS_NOWHERE = N_("its name leads to no machine's address")

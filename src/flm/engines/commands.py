@@ -142,6 +142,8 @@ async def _asked(
     import aiohttp
     from aiohttp.http_exceptions import HttpProcessingError
 
+    from flm.engines.lookups import WaryResolver
+
     headers = {"Accept-Encoding": "identity"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
@@ -153,7 +155,10 @@ async def _asked(
         async with (
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    force_close=True, use_dns_cache=False, ssl=await _verification(address)
+                    force_close=True,
+                    use_dns_cache=False,
+                    resolver=WaryResolver(),
+                    ssl=await _verification(address),
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

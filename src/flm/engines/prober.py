@@ -12,10 +12,12 @@ import errno
 import ssl
 from typing import TYPE_CHECKING
 
+from flm.domain.addresses import UNKNOWN_NAME, is_address
 from flm.domain.engines import Address
 from flm.errors import N_
 from flm.ports.clock import Clock
 from flm.ports.engines import NO_ANSWER, Probe
+from flm.ports.names import NameRefused, Names
 
 if TYPE_CHECKING:
     import aiohttp
@@ -25,7 +27,7 @@ _REASONS = (
     N_("connection refused"),
     N_("its certificate is not trusted"),
     N_("no TLS is spoken there"),
-    N_("its name is not known"),
+    UNKNOWN_NAME,
     N_("it cannot be reached"),
     N_("closed the connection without an answer"),
     N_("no whole HTTP answer"),
@@ -35,10 +37,14 @@ REFUSED, UNTRUSTED, NO_TLS, NO_NAME, UNREACHABLE, CLOSED, NOT_WHOLE, NO_CA_FILE 
 
 
 class HttpProber:
-    """Implements `flm.ports.engines.Prober`. Holds nothing open between questions."""
+    """Implements `flm.ports.engines.Prober`. Holds nothing open between questions.
 
-    def __init__(self, clock: Clock) -> None:
+    ``names`` tells where names lead, the same for requests; None: the system is asked each time.
+    """
+
+    def __init__(self, clock: Clock, names: Names | None = None) -> None:
         self._clock = clock
+        self._names = names
 
     async def get(
         self,
@@ -87,10 +93,14 @@ class HttpProber:
             verified = await _verification(address)
         except (OSError, ValueError):
             return self._failed(started, NO_CA_FILE)
+        at: str | None = None
         try:
+            async with asyncio.timeout(seconds):
+                at = await self._located(address)
+            left = seconds - self._since(started) / 1000
             async with (
-                asyncio.timeout(seconds),
-                _session() as session,
+                asyncio.timeout(left),
+                _session(at) as session,
                 session.request(
                     method,
                     address.url + path,
@@ -101,9 +111,13 @@ class HttpProber:
                 ) as answer,
             ):
                 content = await _read(answer, limit)
+        except NameRefused as error:
+            return self._failed(started, error.reason)
         except TimeoutError:
-            return self._failed(started, NO_ANSWER)
+            self._distrust(address, at)
+            return self._failed(started, NO_NAME if at is None else NO_ANSWER)
         except aiohttp.ClientConnectorError as error:
+            self._distrust(address, at)
             return self._failed(started, _unconnected(error))
         except aiohttp.ServerDisconnectedError:
             return self._failed(started, CLOSED)
@@ -114,6 +128,16 @@ class HttpProber:
         return Probe(
             status=answer.status, headers=fields, body=content, latency_ms=self._since(started)
         )
+
+    async def _located(self, address: Address) -> str:
+        """The IP address to connect to; '' where the system is to look. Raises `NameRefused`."""
+        if self._names is None or is_address(address.host):
+            return ""
+        return await self._names.address(address.host)
+
+    def _distrust(self, address: Address, at: str | None) -> None:
+        if self._names is not None and at:
+            self._names.distrust(address.host, at)
 
     def _failed(self, started: float, why: str) -> Probe:
         return Probe(status=0, headers={}, body=b"", latency_ms=self._since(started), error=why)
@@ -147,11 +171,16 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
     return UNREACHABLE if error.os_error.errno in silent else REFUSED
 
 
-def _session() -> aiohttp.ClientSession:
+def _session(at: str) -> aiohttp.ClientSession:
+    """A session for one question, to the IP address `at` whatever the URL's name ('': by it)."""
     import aiohttp
 
+    from flm.engines.lookups import PinnedResolver
+
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(force_close=True, use_dns_cache=False),
+        connector=aiohttp.TCPConnector(
+            force_close=True, use_dns_cache=False, resolver=PinnedResolver(at) if at else None
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

@@ -163,12 +163,20 @@ class Live:
             raise Refusal(
                 503,
                 "engine_unavailable",
-                f"The engine of the model '{name}' does not answer.",
+                f"The engine of the model '{name}' does not answer." + self._elsewhere(name),
                 kind="server_error",
                 param="model",
                 retry_after=5,
             )
         raise self.unknown_model(name)
+
+    def _elsewhere(self, name: str) -> str:
+        """Under which names other machines have it: who wants to go there must say so."""
+        ends = (f"/{name}", f"/{name}:latest", f"/{name.removesuffix(':latest')}")
+        found = [known for known, of in self.models.items() if of.remote and known.endswith(ends)]
+        if not found:
+            return ""
+        return " Another machine has it too, as " + ", ".join(f"'{each}'" for each in found) + "."
 
     def entry(self, name: str) -> ModelEntry:
         """The model a client calls `name`, however it may be named in a request.
@@ -178,7 +186,8 @@ class Live:
         found = self.models.get(name)
         if found is None:
             targets = resolve(name, self.homes, self._targets)
-            found = self.models.get(targets[0].partition("/")[2]) if targets else None
+            own = self.models.get(targets[0]) if targets else None
+            found = own or (self.models.get(targets[0].partition("/")[2]) if targets else None)
         if found is None:
             raise self.unknown_model(name)
         return found
