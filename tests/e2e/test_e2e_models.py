@@ -15,6 +15,7 @@ from e2e_house import CHAT, Stream, call, chat
 
 from support.fakes.base import asked_for, paused
 from support.fakes.ollama import OllamaFake
+from support.fakes.textgen import TextGenerationWebuiFake
 from support.running_flm import FLM, Flm, Served, until
 from support.web_server import WebServer, web_server
 
@@ -205,6 +206,27 @@ def test_a_model_that_stays_busy_is_not_unloaded(flm: Flm, ollama: OllamaFake) -
         assert stream.rest()[-1] == "[DONE]"
     assert ollama.asked("/api/generate") == []
     assert call(served.port, CHAT, key, chat("tiny")).status == 200
+
+
+def test_a_model_that_takes_anothers_place_waits_for_its_requests(flm: Flm) -> None:
+    """text-generation-webui has one model: what runs on the first would be cut."""
+    with TextGenerationWebuiFake() as webui:
+        flm.tell("engines", "add", "webui", "--url", f"{webui.url}/v1")
+        served, key = begun(flm)
+        go_on = threading.Event()
+        webui.fault("/v1/chat/completions", paused(2, go_on))
+        with Stream(served.port, key, "webui/tiny") as stream:
+            stream.next()
+            command = flm.command("models", "load", "Qwen3-8B-Q4_K_M.gguf", "--engine", "webui")
+            with subprocess.Popen(command, stdout=subprocess.PIPE, env=flm.environ) as loading:
+                until(lambda: listed(served, key)["tiny"]["state"] == "unavailable", "withdrawn")
+                assert webui.asked("/v1/internal/model/load") == []
+                go_on.set()
+                assert stream.rest()[-1] == "[DONE]"
+                assert loading.wait(30) == 0
+        assert webui.loaded == "Qwen3-8B-Q4_K_M.gguf"
+        assert listed(served, key)["tiny"]["state"] == "unavailable"
+        flm.tell("engines", "remove", "webui")
 
 
 def test_a_model_is_loaded_before_the_first_request(flm: Flm, ollama: OllamaFake) -> None:

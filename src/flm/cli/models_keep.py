@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import click
 
-from flm.cli import documents, output, phrases
+from flm.cli import documents, output, phrases, terminal
 from flm.cli.commands import command, option, pass_session
 from flm.cli.progress import progress
 from flm.cli.session import Session
@@ -49,7 +49,9 @@ def pull(
         session.say(N_("The model {name} is there: {path}"), name=pulled.name, path=pulled.path)
     else:
         session.say(
-            N_("The model {name} is there, on {engine}."), name=pulled.name, engine=pulled.engine.id
+            N_("The model {name} is there, on {engine}."),
+            name=terminal.visible(pulled.name),
+            engine=pulled.engine.id,
         )
 
 
@@ -87,10 +89,14 @@ def remove(session: Session, name: str, engine: str | None, yes: bool, force: bo
         )
     elif removal.deletes:
         session.say(
-            N_("The model {name} is deleted from {engine}."), name=model.name, engine=model.engine
+            N_("The model {name} is deleted from {engine}."),
+            name=terminal.visible(model.name),
+            engine=model.engine,
         )
     else:
-        session.say(N_("The model {name} is removed; its file stays."), name=model.name)
+        session.say(
+            N_("The model {name} is removed; its file stays."), name=terminal.visible(model.name)
+        )
 
 
 @command(
@@ -111,7 +117,7 @@ def load(session: Session, name: str, engine: str | None) -> None:
     if session.json:
         session.document(_told(home))
         return
-    values = {"name": home.model.name, "engine": home.engine.id}
+    values = {"name": terminal.visible(home.model.name), "engine": home.engine.id}
     if home.model.context_length:
         session.say(
             N_("The model {name} is in memory, on {engine}, with a context of {count} tokens."),
@@ -142,7 +148,7 @@ def unload(session: Session, name: str, engine: str | None) -> None:
     else:
         session.say(
             N_("The model {name} is out of memory, on {engine}."),
-            name=home.model.name,
+            name=terminal.visible(home.model.name),
             engine=home.engine.id,
         )
 
@@ -172,9 +178,8 @@ def _resumable(session: Session) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if not session.json:
-            session.note(
-                N_("\nStopped. What has come is kept: run the same command again to go on.")
-            )
+            output.note("")
+            session.note(N_("Stopped. What has come is kept: run the same command again to go on."))
         raise
 
 
@@ -182,7 +187,7 @@ def _agrees(session: Session, removal: Removal) -> bool:
     """Whether a person agrees to what is deleted. Raises `InvalidValue` where nobody can."""
     engine, model = removal.home.engine, removal.home.model
     values = {
-        "name": model.name,
+        "name": terminal.visible(model.name),
         "engine": engine.id,
         "size": phrases.size(model.size_bytes),
         "url": engine.address.url if engine.address is not None else "",

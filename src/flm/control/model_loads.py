@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from flm.control.engine_process import EngineMeans
@@ -96,30 +97,63 @@ class ModelLoads:
         return address, self._publisher.engine_keys().get(home.engine.id)
 
     async def _load(self, home: Home, keeper: ModelKeeper, ongoing: Ongoing) -> None:
+        """What it takes the place of is drained first: another model, or itself with another
+        context length."""
         address, key = self._place(home)
         context = context_wanted(self._publisher.read.settings, home)
+        name = home.model.name
 
         def progress(step: Step) -> None:
             ongoing.step(step.doing, **step.values)
 
-        ongoing.step(N_("{name} is loading"), name=home.model.name)
-        await keeper.load(address, key, home.own_name, context, progress)
-        await self._look()
+        going = self._replaced(home)
+        if home.model.loaded and context not in (None, home.model.context_length):
+            going.append(home.model.target)
+        async with self._drained(going, name, ongoing):
+            ongoing.step(N_("{name} is loading"), name=name)
+            await keeper.load(address, key, home.own_name, context, progress)
+            await self._look()
+
+    def _replaced(self, home: Home) -> list[str]:
+        """The loaded models that go when this one comes."""
+        adapter = self._means.adapters.get(home.engine.kind)
+        if adapter is None or not adapter.traits.one_model:
+            return []
+        return [
+            model.target
+            for seen in self._publisher.sightings()
+            if seen.engine.id == home.engine.id
+            for model in seen.models
+            if model.loaded and model.name != home.model.name
+        ]
 
     async def _unload(self, home: Home, keeper: ModelKeeper, ongoing: Ongoing) -> None:
-        """Requests are sent elsewhere before; some engines would cut those that run."""
         address, key = self._place(home)
-        name, target = home.model.name, home.model.target
-        ongoing.step(N_("{name} ends its requests"), name=name)
-        async with self._publisher.withheld(target):
-            try:
-                async with asyncio.timeout(self._patience()):
-                    await self._traffic.until(lambda: not self._traffic.of(target).in_flight)
-            except TimeoutError as error:
-                raise _busy(name) from error
+        name = home.model.name
+        async with self._drained([home.model.target], name, ongoing):
             ongoing.step(N_("{name} is unloading"), name=name)
             await keeper.unload(address, key, home.own_name)
             await self._look()
+
+    @asynccontextmanager
+    async def _drained(
+        self, targets: Sequence[str], name: str, ongoing: Ongoing
+    ) -> AsyncIterator[None]:
+        """Nothing runs on these targets meanwhile: some engines would cut it, and others answer
+        with another model. Raises `Conflict` when what runs does not end in time.
+        """
+        async with AsyncExitStack() as withheld:
+            for target in targets:
+                ongoing.step(N_("{name} ends its requests"), name=target.partition("/")[2])
+                await withheld.enter_async_context(self._publisher.withheld(target))
+            try:
+                async with asyncio.timeout(self._patience()):
+                    await self._traffic.until(
+                        lambda: not any(self._traffic.of(each).in_flight for each in targets)
+                    )
+            except TimeoutError as error:
+                raise _busy(name) from error
+            yield
 
     def _patience(self) -> float:
         return float(self._publisher.read.settings.server_drain_seconds)

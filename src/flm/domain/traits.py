@@ -27,7 +27,8 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     must name or refuse; ``rejected``: those it answers with an error; ``overload``: what it does
     when it is full; ``overflow``: what it says to a prompt beyond its context; ``broken_stream``:
     how an error in mid-stream looks; ``reasoning``: the field its thoughts come in; ``keeping``:
-    what it lets others do to its models.
+    what it lets others do to its models; ``one_model``: a model that is loaded takes the place of
+    the one before, and requests for any model are answered by the one that is loaded.
     """
 
     native: tuple[Api, ...]
@@ -40,3 +41,4 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     broken_stream: str
     reasoning: str
     keeping: tuple[Keeping, ...] = ()
+    one_model: bool = False

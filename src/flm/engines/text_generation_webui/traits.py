@@ -14,5 +14,6 @@ TRAITS = EngineTraits(
     broken_stream="the connection ends without [DONE]",
     reasoning="reasoning_content",
     keeping=("load", "unload"),
+    one_model=True,
 )
 """`messages` is not passed on: it has no `count_tokens` and takes its key in another header."""
