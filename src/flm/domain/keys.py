@@ -44,7 +44,11 @@ KeyState = Literal["active", "revoked", "expired"]
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored key. Times are UTC seconds since the epoch; ``digest`` is 32 bytes."""
+    """A stored key. Times are UTC seconds since the epoch; ``digest`` is 32 bytes.
+
+    ``instance``: which FLM made it (`flm.domain.instance`), by its pepper; '' where that was not
+    noted.
+    """
 
     id: KeyId
     label: str
@@ -54,6 +58,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: float | None = None
     revoked_at: float | None = None
     rotated_to: KeyId | None = None
+    instance: str = ""
 
     def state(self, now: float) -> KeyState:
         """What the key is at `now`: a revoked key stays revoked after its expiry."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flm.domain.instance import instance_of
 from flm.domain.keys import ApiKey, KeyId, digest, new_key
 from flm.domain.models import nearest
 from flm.errors import N_, Conflict, InvalidValue, NotFound
@@ -107,13 +108,15 @@ class KeyService:
 
     def _new(self, label: str, now: float, expires_at: float | None) -> tuple[ApiKey, str]:
         key_id, clear = new_key(self._choice)
+        pepper = self._secrets.pepper()
         key = ApiKey(
             id=key_id,
             label=label,
-            digest=digest(self._secrets.pepper(), clear.encode()),
+            digest=digest(pepper, clear.encode()),
             last4=clear[-4:],
             created_at=now,
             expires_at=expires_at,
+            instance=instance_of(pepper),
         )
         return key, clear
 

@@ -91,4 +91,5 @@ def _key(row: Row[Any]) -> ApiKey:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         rotated_to=None if row.rotated_to is None else KeyId(row.rotated_to),
+        instance=row.instance,
     )

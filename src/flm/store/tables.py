@@ -89,6 +89,7 @@ api_keys = Table(
     Column("expires_at", Double),
     Column("revoked_at", Double),
     Column("rotated_to", Text),
+    Column("instance", Text, nullable=False, server_default=""),
 )
 policy = Table(
     "policy",
