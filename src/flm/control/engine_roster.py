@@ -36,11 +36,27 @@ class Roster:
                 del self._stopped[engine]
 
     def _is_outdated(self, seen: Sighting) -> bool:
+        if isinstance(seen.engine.state, InstalledOnly):
+            return False
         place = _place(seen.engine.address)
         return any(
             at >= self._looked_from and (engine == seen.engine.id or _place(address) == place)
             for engine, (address, at) in self._stopped.items()
         )
+
+    def _current(self, seen: Iterable[Sighting], now: float) -> list[Sighting]:
+        """What was seen and still holds: an engine that FLM stopped since is installed."""
+        current: list[Sighting] = []
+        for sighting in seen:
+            engine = sighting.engine
+            if not self._is_outdated(sighting):
+                current.append(sighting)
+            elif engine.id in self._stopped:
+                installed = Engine(
+                    id=engine.id, kind=engine.kind, state=InstalledOnly(), checked_at=now
+                )
+                current.append(Sighting(installed))
+        return current
 
     def remember(self, sightings: Iterable[Sighting], engines: Collection[EngineId]) -> None:
         """Take the models of those `engines` that have some; of others nothing is kept."""
@@ -69,16 +85,12 @@ class Roster:
         What detection saw of an engine that FLM started, under whatever id, is left out: FLM asks
         it with its key. One that ended and was started anew by somebody else is theirs.
         """
-        ours = {
-            id_: each for id_, each in started.items() if not _is_replaced(each, seen)
-        }  # fmt: skip
+        ours = {id_: each for id_, each in started.items() if not _is_replaced(each, seen)}
         places = {_place(each.address) for each in ours.values() if each.phase != "ended"}
         sightings = [
             self._awaiting(sighting, startable)
-            for sighting in seen
-            if sighting.engine.id not in ours
-            and _place(sighting.engine.address) not in places
-            and not self._is_outdated(sighting)
+            for sighting in self._current(seen, now)
+            if sighting.engine.id not in ours and _place(sighting.engine.address) not in places
         ]
         sightings += [each.sighting(self.models(id_), now) for id_, each in ours.items()]
         listed = {sighting.engine.id for sighting in sightings}

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from flm.control.engine_history import EngineHistory
-from flm.control.engine_runner import EngineRunner
+from flm.control.engine_view import EngineView
 from flm.control.publisher import Publisher
 from flm.control.worker import StoreThread
 from flm.control.world import Detection
@@ -64,7 +64,7 @@ class EngineWatch:
         self,
         detection: Detection,
         publisher: Publisher,
-        runner: EngineRunner,
+        view: EngineView,
         kept: Kept,
         thread: StoreThread,
         clock: Clock,
@@ -72,7 +72,7 @@ class EngineWatch:
     ) -> None:
         self._detection = detection
         self._publisher = publisher
-        self._runner = runner
+        self._view = view
         self._kept = kept
         self._thread = thread
         self._clock = clock
@@ -92,7 +92,7 @@ class EngineWatch:
         """Start from what an earlier controller saw. What is too old to be served is not, nor
         what it had started itself."""
         cached = await self._thread.run(self._kept.cache.cached)
-        self._runner.recall([Sighting(engine, tuple(models)) for engine, models in cached])
+        self._view.recall([Sighting(engine, tuple(models)) for engine, models in cached])
         oldest = self._clock.now() - self._publisher.read.settings.engine_cache_ttl_seconds
         trusted = believed(cached, oldest)
         self._detection.remember(trusted)
@@ -116,7 +116,7 @@ class EngineWatch:
                 self._part = self._spread(1.0)
                 began = self._clock.now()
                 found = await self._detection.look(self._publisher.read)
-                seen = await self._runner.looked(found, began)
+                seen = await self._view.looked(found, began)
                 self._found = tuple(found)
                 await self._use(seen)
         finally:
@@ -136,7 +136,7 @@ class EngineWatch:
             told = await self._detection.again(self._publisher.read, engines)
             fresh = {each.engine.id: each for each in told.seen}
             self._found = tuple(fresh.get(each.engine.id, each) for each in self._found)
-            await self._use(await self._runner.looked_again(self._found, engines))
+            await self._use(await self._view.looked_again(self._found, engines))
         if told.look and not self._looking.locked():
             await self.look()
 
