@@ -11,6 +11,10 @@ UNKNOWN_NAME = N_("its name is not known")
 LEADS_HERE = N_("its name leads back to this machine")
 LEADS_TO_METADATA = N_("its name leads to the metadata service of a cloud")
 LEADS_NOWHERE = N_("its name leads to no machine's address")
+UNTRUSTED = N_("its certificate is not trusted")
+
+REDIRECTS = "redirects to "
+"""How the reason of an engine begins that sends FLM elsewhere; `destination` follows."""
 
 _METADATA = frozenset(
     ipaddress.ip_address(text)

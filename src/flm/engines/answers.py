@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
+from flm.domain.addresses import REDIRECTS, destination
 from flm.domain.engines import (
     NEEDS_KEY,
     ApiError,
@@ -57,6 +58,8 @@ def state_of(probe: Probe) -> EngineState:
         return ApiError(NEEDS_KEY)
     if probe.status == 503:
         return Degraded(probe.latency_ms, "busy")
+    if 300 <= probe.status < 400:
+        return ApiError(REDIRECTS + destination(probe.headers.get("location", "")))
     if probe.status != 200:
         return ApiError(f"answered {probe.status}")
     return Healthy(probe.latency_ms)

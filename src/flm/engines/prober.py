@@ -12,7 +12,7 @@ import errno
 import ssl
 from typing import TYPE_CHECKING
 
-from flm.domain.addresses import UNKNOWN_NAME, is_address
+from flm.domain.addresses import UNKNOWN_NAME, UNTRUSTED, is_address
 from flm.domain.engines import Address
 from flm.errors import N_
 from flm.ports.clock import Clock
@@ -25,15 +25,17 @@ if TYPE_CHECKING:
 
 _REASONS = (
     N_("connection refused"),
-    N_("its certificate is not trusted"),
     N_("no TLS is spoken there"),
-    UNKNOWN_NAME,
     N_("it cannot be reached"),
     N_("closed the connection without an answer"),
     N_("no whole HTTP answer"),
     N_("its CA file cannot be read"),
 )
-REFUSED, UNTRUSTED, NO_TLS, NO_NAME, UNREACHABLE, CLOSED, NOT_WHOLE, NO_CA_FILE = _REASONS
+REFUSED, NO_TLS, UNREACHABLE, CLOSED, NOT_WHOLE, NO_CA_FILE = _REASONS
+
+
+_TO_CONNECT = 0.8
+"""The share of a question's time after which no connection means that none will come."""
 
 
 class HttpProber:
@@ -97,28 +99,26 @@ class HttpProber:
         try:
             async with asyncio.timeout(seconds):
                 at = await self._located(address)
-            left = seconds - self._since(started) / 1000
-            async with (
-                asyncio.timeout(left),
-                _session(at) as session,
-                session.request(
-                    method,
-                    address.url + path,
-                    data=body,
-                    headers=headers,
-                    allow_redirects=False,
-                    ssl=verified,
-                ) as answer,
-            ):
-                content = await _read(answer, limit)
+                async with (
+                    _session(at, seconds * _TO_CONNECT) as session,
+                    session.request(
+                        method,
+                        address.url + path,
+                        data=body,
+                        headers=headers,
+                        allow_redirects=False,
+                        ssl=verified,
+                    ) as answer,
+                ):
+                    content = await _read(answer, limit)
         except NameRefused as error:
             return self._failed(started, error.reason)
-        except TimeoutError:
-            self._distrust(address, at)
-            return self._failed(started, NO_NAME if at is None else NO_ANSWER)
-        except aiohttp.ClientConnectorError as error:
-            self._distrust(address, at)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            if self._names is not None and at:
+                self._names.distrust(address.host, at)
             return self._failed(started, _unconnected(error))
+        except TimeoutError:
+            return self._failed(started, UNKNOWN_NAME if at is None else NO_ANSWER)
         except aiohttp.ServerDisconnectedError:
             return self._failed(started, CLOSED)
         except (aiohttp.ClientError, OSError, ValueError):
@@ -134,10 +134,6 @@ class HttpProber:
         if self._names is None or is_address(address.host):
             return ""
         return await self._names.address(address.host)
-
-    def _distrust(self, address: Address, at: str | None) -> None:
-        if self._names is not None and at:
-            self._names.distrust(address.host, at)
 
     def _failed(self, started: float, why: str) -> Probe:
         return Probe(status=0, headers={}, body=b"", latency_ms=self._since(started), error=why)
@@ -157,11 +153,13 @@ async def _verification(address: Address) -> ssl.SSLContext | bool:
     return await asyncio.to_thread(ssl.create_default_context, cafile=address.ca_file)
 
 
-def _unconnected(error: aiohttp.ClientConnectorError) -> str:
+def _unconnected(error: aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError) -> str:
     import aiohttp
 
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return NO_ANSWER
     if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return NO_NAME
+        return UNKNOWN_NAME
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return UNTRUSTED
     if isinstance(error, aiohttp.ClientSSLError):
@@ -171,8 +169,10 @@ def _unconnected(error: aiohttp.ClientConnectorError) -> str:
     return UNREACHABLE if error.os_error.errno in silent else REFUSED
 
 
-def _session(at: str) -> aiohttp.ClientSession:
-    """A session for one question, to the IP address `at` whatever the URL's name ('': by it)."""
+def _session(at: str, connect: float) -> aiohttp.ClientSession:
+    """A session for one question, to the IP address `at` whatever the URL's name ('': by it),
+    with so many seconds to connect.
+    """
     import aiohttp
 
     from flm.engines.lookups import PinnedResolver
@@ -184,6 +184,7 @@ def _session(at: str) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect),
     )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from flm.domain.addresses import LEADS_HERE, LEADS_TO_METADATA, REDIRECTS, UNTRUSTED
 from flm.domain.engines import (
     NEEDS_KEY,
+    Address,
     ApiError,
     Engine,
     EngineId,
@@ -61,9 +63,36 @@ def findings(engine: Engine, hosts: Sequence[Host]) -> tuple[Finding, ...]:
                 values={"engine": engine.id},
             )
         )
+    if address is not None:
+        made += _misled(engine, address)
     if address is not None and isinstance(engine.state, NetworkError) and hosts:
         made += _unreached(engine, address.host, address.is_loopback, hosts)
     return tuple(made)
+
+
+def _misled(engine: Engine, address: Address) -> list[Finding]:
+    """Why an engine elsewhere is not used, though its user named it."""
+    reason = getattr(engine.state, "reason", "")
+    values = {"engine": engine.id, "url": address.url, "host": address.host}
+    if isinstance(engine.state, ApiError) and reason.startswith(REDIRECTS):
+        values["where"] = reason.removeprefix(REDIRECTS)
+        message = N_("{engine} sends FLM on to {where}; redirects are never followed.")
+        remedy = N_("If the engine is there, add that URL instead.")
+        return [Finding(code="redirects", message=message, remedy=remedy, values=values)]
+    if not isinstance(engine.state, NetworkError):
+        return []
+    if reason in (LEADS_HERE, LEADS_TO_METADATA):
+        message = N_("The name {host} leads where no other machine is; FLM does not go there.")
+        remedy = N_("If it is right, add the engine by its IP address in place of its name.")
+        return [Finding(code="name_refused", message=message, remedy=remedy, values=values)]
+    if reason == UNTRUSTED:
+        message = N_("Who answers at {url} cannot prove to be that machine.")
+        remedy = N_(
+            "Check the name in its certificate and its dates; if its authority is your own, add "
+            "the engine with --ca-file."
+        )
+        return [Finding(code="untrusted", message=message, remedy=remedy, values=values)]
+    return []
 
 
 def _unreached(
