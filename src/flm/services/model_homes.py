@@ -117,6 +117,28 @@ def check_serves(engine: Engine) -> None:
     )  # fmt: skip
 
 
+def only_one(able: Sequence[Engine], name: str) -> Engine:
+    """The only engine that can fetch `name`. Raises `NotFound`, `Conflict` naming the choices."""
+    if len(able) == 1:
+        return able[0]
+    if able:
+        raise Conflict(
+            N_("Several engines could fetch {name}: {choices}."),
+            remedy=N_("Say which one with --engine {engine}."),
+            code=AMBIGUOUS,
+            name=name,
+            choices=", ".join(each.id for each in able),
+            engine=able[0].id,
+        )
+    raise NotFound(
+        N_("No engine that runs here can fetch {name}."),
+        remedy=N_("Start one that can, such as Ollama; or give the URL of a .gguf file, which "
+                  "the embedded engine serves."),
+        code="no_engine",
+        name=name,
+    )  # fmt: skip
+
+
 def named_engine(engines: Iterable[Engine], name: str) -> tuple[Engine, str] | None:
     """The engine and the rest where `name` is `ENGINE/NAME` or `flm://ENGINE/NAME`."""
     first, slash, rest = name.removeprefix("flm://").partition("/")

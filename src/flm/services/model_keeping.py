@@ -8,30 +8,31 @@ files, which FLM keeps. Synchronous: for the command line, where Ctrl-C ends wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, assert_never
+from typing import Protocol
 
 import msgspec
 
-from flm.domain.engines import EMBEDDED, Address, Engine, EngineId, EngineKind, Healthy, serves
+from flm.domain.engines import EMBEDDED, Engine, EngineId, Healthy, serves
 from flm.domain.models import Model
 from flm.domain.traits import Keeping
-from flm.errors import N_, Conflict, InvalidValue, NotFound, NotPermitted
-from flm.ports.engines import EngineAdapter, ModelKeeper, Progress, Step
+from flm.errors import N_, Conflict, InvalidValue, NotFound
+from flm.ports.engines import EngineAdapter, Progress, Step
 from flm.services.gguf_keeping import GgufKeeping
 from flm.services.gguf_sources import HubModel, Source, source_of
 from flm.services.model_homes import (
-    AMBIGUOUS,
     Home,
     check_serves,
     engine_called,
     homes,
     named_engine,
     one_of,
+    only_one,
     unknown_model,
 )
 from flm.services.model_overrides import context_wanted
+from flm.services.model_permissions import Permissions
 from flm.settings import Settings
 
 IN_USE = "model_in_use"
@@ -117,7 +118,7 @@ class ModelKeeping:
         controller: Controller,
     ) -> None:
         self._looks = looks
-        self._adapters: Mapping[EngineKind, EngineAdapter] = {each.kind: each for each in adapters}
+        self._allowed = Permissions(adapters)
         self._key_of = key_of
         self._settings = settings
         self._files = files
@@ -146,7 +147,7 @@ class ModelKeeping:
     def _home(self, name: str, engine: str | None, wanted: Keeping) -> Home:
         """The one home of a model where `wanted` can be done to it now."""
         home = one_of(self.show(name, engine), name, ())
-        self._check_lets(home.engine, wanted, home.own_name)
+        self._allowed.check(home.engine, wanted, home.own_name)
         if wanted != "remove" or home.engine.kind != EMBEDDED:
             check_serves(home.engine)
         return home
@@ -178,10 +179,10 @@ class ModelKeeping:
         able = [each for each in seen.engines if self._can_pull(each)]
         if isinstance(source, HubModel) and self._files.is_here():
             able.append(embedded())
-        return self._only(able, name), name
+        return only_one(able, name), name
 
     def _able(self, engine: Engine, name: str) -> tuple[Engine, str]:
-        self._check_lets(engine, "pull", name)
+        self._allowed.check(engine, "pull", name)
         if engine.kind != EMBEDDED:
             check_serves(engine)
         return engine, name
@@ -191,28 +192,8 @@ class ModelKeeping:
             engine.kind != EMBEDDED
             and serves(engine.state)
             and engine.address is not None
-            and self._lets(engine, "pull")
+            and self._allowed.lets(engine, "pull")
         )
-
-    def _only(self, able: Sequence[Engine], name: str) -> Engine:
-        if len(able) == 1:
-            return able[0]
-        if able:
-            raise Conflict(
-                N_("Several engines could fetch {name}: {choices}."),
-                remedy=N_("Say which one with --engine {engine}."),
-                code=AMBIGUOUS,
-                name=name,
-                choices=", ".join(each.id for each in able),
-                engine=able[0].id,
-            )
-        raise NotFound(
-            N_("No engine that runs here can fetch {name}."),
-            remedy=N_("Start one that can, such as Ollama; or give the URL of a .gguf file, which "
-                      "the embedded engine serves."),
-            code="no_engine",
-            name=name,
-        )  # fmt: skip
 
     def pull(
         self,
@@ -236,7 +217,7 @@ class ModelKeeping:
                 engine=engine.id,
             )
         before = {each.name for each in self._looks.known().models if each.engine == engine.id}
-        keeper = self._keeper(engine)
+        keeper = self._allowed.keeper(engine)
         assert engine.address is not None, "an engine that serves has an address"
         asyncio.run(keeper.pull(engine.address, self._key_of(engine.id), name, progress))
         after = self._looks.detect()
@@ -281,7 +262,7 @@ class ModelKeeping:
         if home.engine.kind == EMBEDDED:
             self._files.remove(home.model.name)
         else:
-            keeper, address = self._keeper(home.engine), home.engine.address
+            keeper, address = self._allowed.keeper(home.engine), home.engine.address
             assert address is not None, "an engine that serves has an address"
             asyncio.run(keeper.remove(address, self._key_of(home.engine.id), home.own_name))
         self._looks.detect()
@@ -305,7 +286,7 @@ class ModelKeeping:
         if self._controller.serves() or home.engine.kind == EMBEDDED:
             self._controller.load(home.model.target, progress)
         else:
-            keeper, address = self._keeper(home.engine), home.engine.address
+            keeper, address = self._allowed.keeper(home.engine), home.engine.address
             assert address is not None, "an engine that serves has an address"
             key = self._key_of(home.engine.id)
             context = context_wanted(self._settings(), home)
@@ -320,7 +301,7 @@ class ModelKeeping:
         if self._controller.serves() or home.engine.kind == EMBEDDED:
             self._controller.unload(home.model.target, progress)
         else:
-            keeper, address = self._keeper(home.engine), home.engine.address
+            keeper, address = self._allowed.keeper(home.engine), home.engine.address
             assert address is not None, "an engine that serves has an address"
             progress(Step(N_("Unloading {model}"), {"model": home.model.name}))
             asyncio.run(keeper.unload(address, self._key_of(home.engine.id), home.own_name))
@@ -330,29 +311,6 @@ class ModelKeeping:
         seen = self._looks.detect()
         found = homes(seen.engines, seen.models, home.model.name, home.engine.id)
         return found[0] if found else home
-
-    # What engines let others do.
-
-    def _lets(self, engine: Engine, wanted: Keeping) -> bool:
-        adapter = self._adapters.get(engine.kind)
-        if adapter is None:
-            return False
-        return wanted in (adapter.traits.keeping if engine.keeping is None else engine.keeping)
-
-    def _keeper(self, engine: Engine) -> ModelKeeper:
-        keeper = self._adapters[engine.kind].keeper
-        if keeper is None:
-            raise _lets_nobody(engine, self._adapters[engine.kind])
-        return keeper
-
-    def _check_lets(self, engine: Engine, wanted: Keeping, name: str) -> None:
-        """Raise `NotPermitted`, with what to do instead, where this kind of engine cannot."""
-        if self._lets(engine, wanted):
-            return
-        adapter = self._adapters.get(engine.kind)
-        if adapter is not None and adapter.keeper is not None and engine.address is not None:
-            _refuse(adapter, adapter.keeper, engine.address, wanted, name)
-        raise _lets_nobody(engine, adapter)
 
 
 def embedded() -> Engine:
@@ -369,43 +327,3 @@ def _source(name: str) -> Source:
             name=name,
         )
     return source
-
-
-def _refuse(
-    adapter: EngineAdapter, keeper: ModelKeeper, address: Address, wanted: Keeping, name: str
-) -> None:
-    """Have the keeper say why not, in its own words: it raises `NotPermitted` for what its traits
-    do not name, whatever the engine. Of others nothing is asked here: it might be done.
-    """
-    if wanted in adapter.traits.keeping:
-        return
-    match wanted:
-        case "pull":
-            asyncio.run(keeper.pull(address, None, name, _quietly))
-        case "remove":
-            asyncio.run(keeper.remove(address, None, name))
-        case "load":
-            asyncio.run(keeper.load(address, None, name, None, _quietly))
-        case "unload":
-            asyncio.run(keeper.unload(address, None, name))
-        case _:
-            assert_never(wanted)
-
-
-def _quietly(step: Step) -> None:
-    """Nobody is told how far it is."""
-
-
-def _lets_nobody(engine: Engine, adapter: EngineAdapter | None) -> NotPermitted:
-    startable = adapter is not None and adapter.starter is not None
-    return NotPermitted(
-        N_("{engine} ({product}) serves the models it was started with, and lets nobody change "
-           "that meanwhile."),
-        remedy=(
-            N_("Start it with another model: `flm engines start {engine} -- MODEL`.")
-            if startable
-            else N_("Change them where {engine} was set up, and start it again.")
-        ),
-        engine=engine.id,
-        product=engine.product or engine.kind,
-    )  # fmt: skip
