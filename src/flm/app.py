@@ -23,7 +23,7 @@ from flm import __version__
 from flm.domain.engines import Address, Engine, EngineId, serves
 from flm.domain.instance import instance_of
 from flm.domain.models import Model
-from flm.errors import N_, Conflict
+from flm.errors import N_, Conflict, StoreError
 from flm.opening import FIRST_KEY_LABEL, FirstKey, Opening, make_detector, wanted
 from flm.paths import DataPaths, data_paths, default_data_dir, prepare
 from flm.ports.clock import SystemClock
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from flm.engines.download import Downloader
     from flm.engines.embedded.process import EmbeddedLauncher
     from flm.ports.engines import Sighting
+    from flm.ports.integrity import Stored
     from flm.ports.repositories import Store
+    from flm.services.check import CheckService
+    from flm.services.check_secrets import Sealed
     from flm.services.engine_health import EngineHealth
     from flm.services.engines import EngineService
     from flm.services.installing import Installer
@@ -289,6 +292,54 @@ class Services:
             return {engine.id for engine in self.detection.known().engines}
 
         return EngineHealth(self.store.health, self.clock, names)
+
+    @cached_property
+    def check(self) -> CheckService:
+        """Whether everything is as it should be."""
+        from flm.services.check import CheckService
+        from flm.services.check_journal import JournalCheck
+        from flm.store.integrity import Inspector
+
+        return CheckService(
+            self.paths,
+            __version__,
+            self.proxies,
+            lambda live: Inspector(self.paths, live=live),
+            self._glance,
+            lambda sealed: self._opened(sealed) is not None,
+            JournalCheck(self.paths.journal, self.processes.is_locked),
+        )
+
+    def _opened(self, sealed: Sealed) -> str | None:
+        """An engine's key, None where it cannot be opened. No master key is made for that."""
+        from flm.services.engines import purpose_of
+        from flm.store import FileSecrets
+
+        if not self.paths.master_key.exists():
+            return None
+        try:
+            secret = FileSecrets(self.paths).open(sealed.text, purpose_of(sealed.engine))
+        except StoreError:
+            return None
+        return secret.decode()
+
+    def _glance(self, stored: Stored) -> Sequence[Engine]:
+        """Look at the engines without the store; nothing is remembered of it."""
+        from flm.services.check_secrets import sealed_in
+        from flm.services.detection import Added, Wanted
+        from flm.settings import resolve
+
+        opened = {each.engine: self._opened(each) for each in sealed_in(stored)}
+        keys: dict[str, str] = {id_: key for id_, key in opened.items() if key is not None}
+        pepper = self.paths.pepper
+        wanted_now = Wanted(
+            added=[Added(each, keys.get(each.id)) for each in stored.added],
+            known=stored.known,
+            keys=keys,
+            instance=instance_of(pepper.read_bytes()) if pepper.exists() else "",
+        )
+        seen = asyncio.run(make_detector(self, resolve()).look(wanted_now))
+        return [sighting.engine for sighting in seen]
 
     @cached_property
     def detection(self) -> DetectionService:

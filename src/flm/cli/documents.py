@@ -22,6 +22,7 @@ from flm.ports.repositories import HealthMark
 from flm.wire.control import Handle, Status
 
 if TYPE_CHECKING:
+    from flm.services.check import Report
     from flm.services.installing import Outcome
     from flm.services.model_keeping import Pulled
 
@@ -230,4 +231,15 @@ def health_mark(mark: HealthMark) -> Document:
         "state": mark.state,
         "latency_ms": _rounded(mark.latency_ms),
         "reason": mark.reason or None,
+    }
+
+
+def report(told: Report) -> Document:
+    """What `flm check` found; `fine`: nothing is worse than a note."""
+    return {
+        "fine": told.fine,
+        "areas": [
+            {"name": area.name, "findings": [finding(each) for each in area.findings]}
+            for area in told.areas
+        ],
     }

@@ -146,7 +146,7 @@ class EngineService:
         """The engine's own key in clear, None when it has none. Raises `StoreError`."""
         if engine.sealed_key is None:
             return None
-        return self._secrets.open(engine.sealed_key, _purpose(engine.id)).decode()
+        return self._secrets.open(engine.sealed_key, purpose_of(engine.id)).decode()
 
     def _one(self, name: str) -> EngineDefinition | KnownEngine:
         for added in self._engines.definitions():
@@ -185,7 +185,7 @@ class EngineService:
                 N_("An engine's key is 1 to 4096 visible ASCII characters without spaces."),
                 remedy=N_("Look for a line break or a space at its end."),
             )
-        return self._secrets.seal(key.encode(), _purpose(engine))
+        return self._secrets.seal(key.encode(), purpose_of(engine))
 
     def _unknown(self, name: str) -> NotFound:
         known = [added.id for added in self._engines.definitions()]
@@ -240,5 +240,6 @@ def _kind(text: str) -> EngineKind | Literal["auto"]:
     )
 
 
-def _purpose(engine: EngineId) -> str:
+def purpose_of(engine: EngineId) -> str:
+    """What an engine's key is sealed for: its id is part of the seal."""
     return f"engine:{engine}"
