@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +16,7 @@ from e2e_house import call
 from e2e_programs import Shop, shop
 
 from support import engine_program
-from support.running_flm import alive, until
+from support.running_flm import FLM, alive, until
 
 
 @pytest.fixture
@@ -219,6 +220,27 @@ def test_an_engine_that_somebody_else_started_is_not_stopped(vllm: Shop) -> None
         assert len(engine_program.starts(vllm.bin)) == 1
         for pid in vllm.left():
             os.kill(pid, signal.SIGKILL)
+
+
+def test_people_read_what_is_done_and_the_engines_last_words(vllm: Shop) -> None:
+    """Without a terminal each step is a line on stderr, the outcome one on stdout."""
+    vllm.start()
+
+    def run(*argv: str) -> subprocess.CompletedProcess[str]:
+        command = [*FLM, "--data-dir", str(vllm.flm.data), *argv]
+        return subprocess.run(
+            command, capture_output=True, text=True, env=vllm.flm.environ, check=False
+        )
+
+    url = f"http://127.0.0.1:{vllm.ports['vllm']}"
+    started = run("engines", "start", "vllm", "--", "one")
+    assert started.stdout == f"vllm serves at {url}\n"
+    assert started.stderr.splitlines()[-1] == f"vllm is starting at {url}"
+    assert run("engines", "stop", "vllm").stdout == "vllm is stopped\n"
+    (vllm.bin / "fail").write_text("no \x1b[31mmemory")
+    failed = run("engines", "start", "vllm")
+    assert failed.stdout == ""
+    assert "  vllm is starting\n  no memory\nError: vllm did not start" in failed.stderr
 
 
 def test_without_a_controller_the_command_says_what_to_start(vllm: Shop) -> None:
