@@ -96,8 +96,8 @@ class Finder:
         for (address, host), attentive in zip(wanted, watched, strict=True):
             side = first_side(address, self._listeners)
             first = by_address.get(side) if side is not None else None
-            look = self._one(attentive, address, host, seconds, first)
-            by_address[address] = tasks.start(f"identify:{address.url}", look)
+            asking = self._one(attentive, address, host, seconds, first)
+            by_address[address] = tasks.start(f"identify:{address.url}", asking)
             looks.append(by_address[address])
         if looks:
             await asyncio.wait(looks, timeout=seconds)

@@ -136,3 +136,14 @@ def first_side(place: Address, listeners: Iterable[Listener]) -> Address | None:
 
 def _plain(name: str) -> str:
     return name.lower().removesuffix(".exe")
+
+
+def own_claims(listeners: Iterable[Listener], own_pid: int) -> set[tuple[str, int]]:
+    """Where this process listens and what it started: to ask there is to answer ourselves, and to
+    record it."""
+    return {
+        (host, each.port)
+        for each in listeners
+        if own_pid in {pid for pid, _ in each.chain}
+        for host in (LOOPBACK if each.host in _EVERY else (each.host,))
+    }

@@ -11,7 +11,14 @@ from flm.ports.engines import EngineAdapter, Identity, Prober
 from flm.ports.machine import Host, Listener, Machine
 from flm.services.detection_finding import Finder, Found, Identify, engines_among
 from flm.services.detection_names import Names
-from flm.services.detection_places import around, claims, listener_at, program_kind, to_search
+from flm.services.detection_places import (
+    around,
+    claims,
+    listener_at,
+    own_claims,
+    program_kind,
+    to_search,
+)
 from flm.services.detection_settling import Known, Place
 from flm.services.detection_wanted import Added, Wanted
 from flm.tasks import Tasks
@@ -54,6 +61,7 @@ class Search:
     ) -> list[Place]:
         """Every engine to be described: added ones, and those that are here."""
         claimed = {claim for each in wanted.added for claim in claims(each.definition.address)}
+        claimed |= own_claims(here.listeners, self._machine.own_pid)
         searched: dict[Address, Host | None] = dict.fromkeys(
             to_search(self._adapters.values(), self._machine, here.listeners, ports)
         )
