@@ -1,10 +1,13 @@
-"""A scripted engine that speaks TLS."""
+"""Engines that speak TLS: one that is scripted, and one that answers by routes."""
 
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
+from collections.abc import Mapping
 
+from support.replay import ReplayServer, Reply
 from support.scripted_engine import EngineSide, Script, ScriptedEngine
 
 
@@ -46,3 +49,22 @@ class SecureEngine(ScriptedEngine):
         self.protocols.append((secured.version(), secured.selected_alpn_protocol()))
         self._open.append(secured)
         super()._run(SecureSide(secured, side.number, self.seen))
+
+
+class SecureServer(ReplayServer):
+    """Answers by `routes` over TLS; who does not trust its certificate is not answered."""
+
+    def __init__(
+        self,
+        routes: Mapping[tuple[str, str], Reply],
+        context: ssl.SSLContext,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        super().__init__(dict(routes), host, port)
+        self._context = context
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection = self._context.wrap_socket(connection, server_side=True)
+            super()._serve(connection)
