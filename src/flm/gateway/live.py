@@ -159,7 +159,7 @@ class Live:
         homes = [self._targets[target] for target in found if target in self._targets]
         if homes:
             return min(homes, key=lambda live: (live.pool is None, live.in_flight))
-        if name in self.models or f"{name}:latest" in self.models:
+        if self._is_known(name):
             raise Refusal(
                 503,
                 "engine_unavailable",
@@ -169,6 +169,15 @@ class Live:
                 retry_after=5,
             )
         raise self.unknown_model(name)
+
+    def _is_known(self, name: str) -> bool:
+        """Whether it is a model's name, or one of an engine's that has it, awake or not."""
+        engine, _, model = name.removeprefix("flm://").partition("/")
+        for each in (name, model):
+            entry = self.models.get(each) or self.models.get(f"{each}:latest")
+            if entry is not None and (each is name or engine in entry.engines):
+                return True
+        return False
 
     def _elsewhere(self, name: str) -> str:
         """Under which names other machines have it: who wants to go there must say so."""
