@@ -109,6 +109,22 @@ def test_the_cache_comes_back_as_it_was_seen(store: Store):
     assert store.engines.cached() == []
 
 
+def test_a_look_that_ended_earlier_does_not_overwrite_a_later_one(store: Store):
+    """Two processes may look at once; a clock that was put back stops no cache."""
+
+    def seen(at: float) -> list[tuple[Engine, list[Model]]]:
+        made = Engine(id=EngineId("a"), kind="custom", state=Healthy(at), checked_at=at)
+        return [(made, [])]
+
+    store.engines.cache(seen(1000.0))
+    store.engines.cache(seen(996.0))
+    assert store.engines.cached() == seen(1000.0)
+    store.engines.cache(seen(1001.0))
+    assert store.engines.cached() == seen(1001.0)
+    store.engines.cache(seen(5.0))
+    assert store.engines.cached() == seen(5.0)
+
+
 def test_a_cache_row_of_another_version_is_skipped(store: Store, paths: DataPaths):
     """The cache is only a cache: what cannot be read is looked for again."""
     store.engines.cache([(Engine(id=EngineId("a"), kind="custom", state=Healthy(1.0)), [])])
