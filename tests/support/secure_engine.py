@@ -66,5 +66,7 @@ class SecureServer(ReplayServer):
 
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            connection = self._context.wrap_socket(connection, server_side=True)
-            super()._serve(connection)
+            secured = self._context.wrap_socket(connection, server_side=True)
+            with self._lock:
+                self._open.add(secured)
+            super()._serve(secured)
