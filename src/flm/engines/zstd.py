@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 if sys.version_info >= (3, 14):
     from compression import zstd as library
@@ -23,6 +23,6 @@ _WINDOW = 27
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The unpacked bytes of the file at `path`."""
-    options = {library.DecompressionParameter.window_log_max: _WINDOW}
+    options: dict[int, int] = {library.DecompressionParameter.window_log_max: _WINDOW}
     with library.ZstdFile(path, options=options) as plain:
-        yield plain
+        yield cast("IO[bytes]", plain)
