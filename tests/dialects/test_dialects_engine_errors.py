@@ -107,8 +107,7 @@ def test_an_overflow_of_vllm_names_its_own_setting(said: str, expected: str) -> 
     body = json.dumps({"error": {"message": said, "type": "BadRequestError", "code": 400}})
     error = explain(400, {}, body.encode(), OPENAI_TARGET)
     assert error.message == (
-        f"{expected} Shorten it, or start the engine with a larger context"
-        " (vLLM: --max-model-len)."
+        f"{expected} Shorten it, or start the engine with a larger context (vLLM: --max-model-len)."
     )
 
 
