@@ -249,7 +249,7 @@ def test_an_error_as_the_first_event_keeps_its_status(
             b"application/json", b"text/event-stream")),
         (502, "engine_error", sized(answer_body())),
         (502, "engine_error", sized(b"<html>", "500 Internal Server Error")),
-        (502, "engine_error", sized(b"", "302 Found", "Location: http://127.0.0.1:1/")),
+        (502, "engine_redirects", sized(b"", "302 Found", "Location: http://127.0.0.1:1/")),
         (502, "engine_error", b"HTTP/1.1 204 No Content\r\n\r\n"),
     ],
 )  # fmt: skip

@@ -191,6 +191,7 @@ class Core:
         await self.watch.begin()
         await self._use(self.publisher.read)
         await self.publisher.publish()
+        self._tasks.start("first names", self._renew_names())
         self._tasks.start("first look", self.watch.look())
         self._tasks.start("leftovers", self._world.engines.launcher.sweep())
         self._storing.start()
@@ -240,7 +241,6 @@ class Core:
         """Follow the names of engines to where they lead now."""
         if await self._world.names.renew(self.publisher.hosts()):
             await self.publisher.publish()
-            self._look_again()
 
     async def _prune(self) -> None:
         settings = self.publisher.read.settings

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from flm.gateway.exchange import Exchange
 
 OK = 200
-_SUSPICIOUS = frozenset({"engine_unreachable", "engine_gone", "stream_interrupted"})
+_SUSPICIOUS = frozenset(
+    {"engine_unreachable", "engine_gone", "engine_certificate_invalid", "stream_interrupted"}
+)
 """Errors after which the controller looks whether the engine still lives."""
 
 MAX_ANSWER = 64 << 20
