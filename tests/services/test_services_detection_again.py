@@ -15,11 +15,13 @@ from flm.domain.engines import (
     state_name,
 )
 from flm.ports.engines import NO_ANSWER
+from flm.ports.machine import Listener
 from flm.services.detection import Detector, Wanted
 from flm.services.detection_settling import believed
 from flm.services.engine_states import Thresholds
 from support import engines
 from support.looks import definition, detector
+from support.machines import MadeUp
 from support.replay import Answer, ReplayServer
 
 NEVER = threading.Event()
@@ -156,3 +158,16 @@ async def test_thresholds_follow_the_settings() -> None:
         (second,) = await detecting.look(strict)
     assert state_name(first.engine.state) == "running-healthy"
     assert state_name(second.engine.state) == "running-degraded"
+
+
+async def test_a_controller_does_not_ask_its_own_listener() -> None:
+    """It would answer itself, and record that; another FLM is asked who it is."""
+    with ReplayServer(engines.llamacpp()) as server:
+        looks = []
+        for chain in (((7, "flm"),), ((8, "flm"), (7, "flm")), ((9, "flm"),)):
+            here = Listener(host="127.0.0.1", port=server.port, chain=chain)
+            before = len(server.seen)
+            machine = MadeUp(own_pid=7, listening=(here,))
+            await detector({"llamacpp": [server.address]}, machine=machine).look(Wanted())
+            looks.append(len(server.seen) > before)
+    assert looks == [False, False, True]

@@ -139,11 +139,15 @@ def _plain(name: str) -> str:
 
 
 def own_claims(listeners: Iterable[Listener], own_pid: int) -> set[tuple[str, int]]:
-    """Where this process listens and what it started: to ask there is to answer ourselves, and to
-    record it."""
+    """Where this FLM serves: to ask there is to answer ourselves, and to record it.
+
+    Whichever of its processes the table names: controller and gateway share their sockets.
+    """
     return {
         (host, each.port)
         for each in listeners
-        if own_pid in {pid for pid, _ in each.chain}
+        if each.chain
+        and _plain(each.chain[0][1]).startswith("flm")
+        and own_pid in {pid for pid, _ in each.chain[:2]}
         for host in (LOOPBACK if each.host in _EVERY else (each.host,))
     }
