@@ -57,6 +57,7 @@ def test_an_address_is_no_name(host: str, told: bool) -> None:
         ("https://user:secret@other.example:8443/?token=secret#x", "https://other.example:8443"),
         ("//other.example", "http://other.example"),
         ("/v1/models/", "/v1/models/"),
+        ("/", "/"),
         ("https://[2001:db8::1]:9/", "https://[2001:db8::1]:9"),
         ("\x1b[31mhttps://x/\x07", "[31mhttps://x/"),
         ("https://[", "another URL"),

@@ -46,4 +46,4 @@ def test_engines_on_another_machine(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert " 4 passed" in done.stdout
+    assert "4 passed" in done.stdout

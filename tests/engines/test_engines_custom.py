@@ -122,7 +122,7 @@ async def test_a_field_of_another_shape_costs_itself_and_not_the_model(prober: H
             ApiError("its list of models cannot be read"),
         ),
         (response('{"data":{}}'), ApiError("its list of models cannot be read")),
-        (response("", "302 Found", headers={"Location": "/"}), ApiError("answered 302")),
+        (response("", "302 Found", headers={"Location": "/"}), ApiError("redirects to /")),
     ],
 )
 async def test_what_is_no_list_is_an_api_error(

@@ -68,7 +68,7 @@ def destination(location: str) -> str:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return "another URL"
-    path = parts.path if parts.path != "/" else ""
+    path = "" if host and parts.path == "/" else parts.path
     at = f"[{host}]" if ":" in host else host
     root = f"{parts.scheme or 'http'}://{at}" if host else ""
     text = f"{root}{f':{port}' if port else ''}{path}"
