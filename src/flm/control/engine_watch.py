@@ -134,6 +134,7 @@ class EngineWatch:
         """Ask only these how they are; may run beside a look, which has the last word."""
         async with self._asking:
             told = await self._detection.again(self._publisher.read, engines)
+            owned = any(engine.owned for engine in self._engines if engine.id in engines)
             fresh = {each.engine.id: each for each in told.seen}
             self._found = tuple(fresh.get(each.engine.id, each) for each in self._found)
             await self._use(await self._view.looked_again(self._found, engines))
