@@ -137,7 +137,8 @@ class EngineWatch:
             owned = any(engine.owned for engine in self._engines if engine.id in engines)
             fresh = {each.engine.id: each for each in told.seen}
             self._found = tuple(fresh.get(each.engine.id, each) for each in self._found)
-            await self._use(await self._view.looked_again(self._found, engines))
+            if fresh or owned:
+                await self._use(await self._view.looked_again(self._found, engines))
         if told.look and not self._looking.locked():
             await self.look()
 
