@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -159,6 +160,19 @@ async def test_a_programs_colours_do_not_reach_a_terminal(tmp_path: Path) -> Non
     engine = await launch(tmp_path, "print('\\x1b[31m10%\\r20%\\x07', flush=True)")
     await engine.exited()
     assert engine.lines(9) == ("10%", "20%")
+
+
+async def test_nobody_else_may_read_what_is_kept_of_an_engine(tmp_path: Path) -> None:
+    """Its record and its log are its user's alone, whatever the umask says."""
+    before = os.umask(0)
+    try:
+        engine = await launch(tmp_path, OPEN)
+        await until(lambda: "ready" in engine.text())
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        await engine.stop()
+    finally:
+        os.umask(before)
+    assert modes == {"test.launch": 0o600, "test.log": 0o600}
 
 
 async def test_only_what_is_marked_is_swept(tmp_path: Path) -> None:

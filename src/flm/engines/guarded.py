@@ -15,6 +15,7 @@ import msgspec
 from flm.domain.engines import EngineId
 from flm.engines.environment import engine_environment
 from flm.engines.guard import Orders
+from flm.paths import make_private
 from flm.ports.engines import LaunchPlan
 from flm.ports.processes import MARK, Child, Processes
 
@@ -137,6 +138,8 @@ class GuardLauncher:
             stop=plan.stop,
         )
         record = self._logs / f"{engine}{SUFFIX}"
+        for private in (record, log.path):  # whatever the umask, and whatever was there before
+            make_private(private)
         record.write_text(marker, encoding="ascii")
         child = await self._processes.spawn(
             [self._executable, "-P", "-m", "flm.engines.guard", str(os.getpid())],
