@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.cli.conftest import Flm
 
 
@@ -54,6 +55,29 @@ def test_a_variable_that_goes_before_is_named(flm: Flm) -> None:
 
     assert ran.out == "9001\n"
     assert "FLM_SERVER_PORT says otherwise" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("-m /models/qwen3.gguf -c 8192", ["-m", "/models/qwen3.gguf", "-c", "8192"]),
+        ("--metrics", ["--metrics"]),
+        ("--model=/models/qwen3.gguf", ["--model=/models/qwen3.gguf"]),
+    ],
+)
+def test_arguments_are_taken_as_they_are(flm: Flm, value: str, words: list[str]) -> None:
+    """An engine's flags are no options of ours; ours are still understood behind them."""
+    name = "engines.llamacpp.arguments"
+    assert flm("config", "set", name, value, "--format", "json").data["value"] == words
+    assert flm("config", "set", name, "--default", "--format", "json").data["value"] is None
+    assert "--default" in flm("config", "set", name, "--help").out
+
+
+def test_an_option_that_is_none_is_no_value(flm: Flm) -> None:
+    """A slip in an option's name is not stored as a path."""
+    ran = flm("config", "set", "engines.vllm.path", "--defualt")
+    assert (ran.code, "--defualt" in ran.err) == (1, True)
+    assert flm("config", "get", "engines.vllm.path").out == "-\n"
 
 
 def test_either_a_value_or_the_default(flm: Flm) -> None:

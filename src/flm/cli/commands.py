@@ -217,9 +217,9 @@ def _alone(ctx: click.Context) -> None:
         session_of(ctx).write(ctx.get_help())
 
 
-def command(name: str, *, help: str) -> Callable[[_Function], Command]:
+def command(name: str, *, help: str, **more: Any) -> Callable[[_Function], Command]:
     """Make a function a command; the first paragraph of `help` stands in its group's list."""
-    return click.command(name, cls=Command, help=help)
+    return click.command(name, cls=Command, help=help, **more)
 
 
 def option(*names: str, **more: Any) -> Callable[[_Function], _Function]:

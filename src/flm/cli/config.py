@@ -22,6 +22,9 @@ config = Group(
     ),
 )
 
+_TAKES_FLAGS = ".arguments"
+"""How the settings end whose values may begin with dashes; elsewhere that is a slip."""
+
 _SOURCES = {
     "default": N_("default"),
     "stored": N_("stored"),
@@ -58,7 +61,11 @@ def get(session: Session, name: str) -> None:
     _show(session, view)
 
 
-@command("set", help=N_("Store a setting's value; what runs applies it at once where it can."))
+@command(
+    "set",
+    help=N_("Store a setting's value; what runs applies it at once where it can."),
+    context_settings={"ignore_unknown_options": True},  # a value such as '-m FILE' is none
+)
 @click.argument("name")
 @click.argument("value", required=False)
 @option("--default", "to_default", is_flag=True, help=N_("Forget what is stored."))
@@ -67,6 +74,8 @@ def set_(session: Session, name: str, value: str | None, to_default: bool) -> No
     """Store a setting, or forget what was stored."""
     if to_default == (value is not None):
         raise click.UsageError(session.words(N_("Give either a value or --default.")))
+    if value is not None and value.startswith("--") and not name.endswith(_TAKES_FLAGS):
+        raise click.NoSuchOption(value)
     with session.services() as services:
         settings = services.settings
         view = settings.reset(name) if value is None else settings.set(name, value)
