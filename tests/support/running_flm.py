@@ -206,8 +206,12 @@ class Served:
 
     def embedded(self) -> list[int]:
         """The pids of the loaded embedded models."""
-        children = psutil.Process(self.controller).children()
-        return [each.pid for each in children if "flm.engines.embedded.child" in each.cmdline()]
+        found: list[int] = []
+        for child in psutil.Process(self.controller).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that is just ending, too
+                if "flm.engines.embedded.child" in child.cmdline():
+                    found.append(child.pid)
+        return found
 
 
 class Up(Served):
