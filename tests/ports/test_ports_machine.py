@@ -39,7 +39,7 @@ def test_a_listener_is_told_with_its_process_and_those_above() -> None:
         port = listening.getsockname()[1]
         (found,) = [each for each in LocalMachine({}).listeners() if each.port == port]
     assert (found.host, found.chain[0][0]) == ("127.0.0.1", os.getpid())
-    assert found.chain[0][1].startswith("pytest")
+    assert found.chain[0][1].startswith(("pytest", "coverage"))  # which of them runs this
     assert found.chain[1][0] == os.getppid()
     assert found.mark != ""
 
