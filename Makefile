@@ -6,6 +6,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 VENV := .venv
+COMPILED_TESTS := tests/test_compiled.py tests/gateway $(patsubst %,tests/e2e/test_e2e_%.py,crash drain first_use)
 PY := $(VENV)/bin/python
 ARGS ?=
 COVERAGE ?=
@@ -21,13 +22,17 @@ ifneq ($(call usable,$(SGLANG)),yes)
 $(SGLANG)/.made: again
 endif
 
-.PHONY: help install up test test-vllm coverage check format lock bench clean again
+.PHONY: help install compile up test test-compiled test-vllm coverage check format lock bench clean again
 
 help:  ## this list
 	@printf 'make TARGET [ARGS="…"]\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-install: $(VENV)/.runtime  ## the environment alone, into .venv, so that .venv/bin/flm works
+install: $(VENV)/.runtime $(VENV)/.compiled  ## the environment alone, into .venv, so that .venv/bin/flm works
+
+compile: $(VENV)/.runtime  ## compile the gateway, where there is a C compiler; install does so too
+	@$(PY) scripts/compile.py
+	@touch $(VENV)/.compiled
 
 up: install  ## install, then `flm up --demo`; ARGS="--port 9000" adds flags
 	@exec $(VENV)/bin/flm up --demo $(ARGS)
@@ -41,6 +46,9 @@ else
 	$(PY) -m coverage combine --quiet
 	$(PY) -m coverage report --skip-covered --sort=cover --fail-under=90
 endif
+
+test-compiled: $(VENV)/.dev compile  ## the gateway's tests with the compiled gateway
+	FLM_TEST_COMPILED=1 $(PY) -m pytest $(or $(ARGS),$(COMPILED_TESTS))
 
 test-vllm: $(VENV)/.dev  ## the contract with a running vLLM: FLM_TEST_VLLM_URL=http://127.0.0.1:8000
 	@[ -n "$$FLM_TEST_VLLM_URL" ] || { echo 'set FLM_TEST_VLLM_URL to the URL of a running vLLM'; exit 2; }
@@ -63,13 +71,14 @@ format: $(VENV)/.dev  ## mend what ruff can mend
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: $(VENV)/.runtime $(SGLANG)/.made  ## measure against nginx and a native router; see docs/performance.md
+bench: install $(SGLANG)/.made  ## measure against nginx and a native router; see docs/performance.md
 	@$(PY) -m bench $(ARGS)
 
 COMPILE = $(VENV)/.uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: $(VENV)/.runtime  ## make the lock files again; ARGS="--upgrade" takes newer versions
 	$(COMPILE) $(ARGS) requirements/uv.in -o requirements/uv.txt
 	$(COMPILE) $(ARGS) requirements/build.in -o requirements/build.txt
+	$(COMPILE) $(ARGS) requirements/compile.in -o requirements/compile.txt
 	$(COMPILE) $(ARGS) requirements/sglang-router.in -o requirements/sglang-router.txt
 	$(COMPILE) $(ARGS) --extra embedded pyproject.toml -o requirements/runtime.txt
 	$(COMPILE) $(ARGS) --extra embedded --group dev pyproject.toml -o requirements/dev.txt
@@ -88,6 +97,14 @@ $(VENV)/.dev: requirements/dev.txt $(SOURCES)
 	@scripts/environment $(VENV) requirements/dev.txt
 	@printf '%s' "$(CURDIR)" > $(VENV)/.made-in
 	@touch $@ $(VENV)/.runtime
+
+# The gateway's busiest modules as machine code (flm/compiled.py), again when a source has changed.
+# Touched also when nothing could be compiled: that is said once, and `make compile` tries again.
+COMPILED_FROM := $(addprefix src/flm/,dialects domain errors.py gateway ports tasks.py wire)
+$(VENV)/.compiled: $(VENV)/.runtime requirements/compile.txt scripts/compile.py scripts/extensions.py \
+		src/flm/compiled.py $(shell find $(COMPILED_FROM) -name '*.py')
+	@$(PY) scripts/compile.py
+	@touch $@
 
 # SGLang's router, from PyPI, in an environment of its own: only the bench uses it.
 $(SGLANG)/.made: requirements/sglang-router.txt $(VENV)/.runtime

@@ -16,6 +16,8 @@ from bench.candidates import Candidate, Flm, Yardstick
 from bench.load import ask
 from bench.processes import Failed, Processes, free_port, wait_until
 from bench.rounds import Cores
+from flm import compiled
+from flm.settings import environment
 
 PARTS = ("throughput", "streams", "unpinned", "start")
 CANDIDATES = ("nginx", "sglang-router", "flm")
@@ -157,6 +159,8 @@ def run(options: argparse.Namespace, processes: Processes) -> dict[str, Any]:
     parts = options.only or list(PARTS)
     bench = Bench(options, processes)
     where = f"{platform.machine()}, Linux {platform.release()}, Python {platform.python_version()}"
+    plain = compiled.unfit(environment())
+    where += "; gateway compiled: " + ("yes" if plain is None else f"no ({plain})")
     print(f"{where}; {len(machine.cores())} cores")
     with_flm = "flm" in options.candidates.split(",")
     idle = None

@@ -1,7 +1,9 @@
 """What every test stands on: a machine of its own, no silent skips, nothing left running.
 
 `FLM_TEST_NO_SKIPS=1` turns each skip into a failure: CI sets it, so that a test which needs
-something that is missing cannot pass by not running.
+something that is missing cannot pass by not running. `FLM_TEST_COMPILED=1` runs the gateway's
+modules as `make compile` made them, in the tests' own process and in those they start; without
+it all of them run as plain Python.
 """
 
 from __future__ import annotations
@@ -13,6 +15,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+
+from flm import compiled
+
+COMPILED = os.environ.get("FLM_TEST_COMPILED", "") not in ("", "0")
+if COMPILED:
+    reason = compiled.use({})
+    if reason is not None:
+        pytest.exit(f"FLM_TEST_COMPILED is set, but {reason}: run make compile", 4)
 
 NO_SKIPS = os.environ.get("FLM_TEST_NO_SKIPS", "") not in ("", "0")
 
@@ -53,6 +63,15 @@ if NO_SKIPS:
         return report
 
 
+if COMPILED:
+
+    def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out what its marker says is no business of compiled code."""
+        plain = [item for item in items if item.get_closest_marker("plain") is not None]
+        config.hook.pytest_deselected(items=plain)
+        items[:] = [item for item in items if item not in plain]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def machine_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Neither this machine's settings nor its data reach a test, nor the other way round."""
@@ -72,6 +91,8 @@ def machine_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         ):
             patch.setenv(name, str(folder))
         patch.setenv("LANG", "C.UTF-8")
+        if not COMPILED:
+            patch.setenv(compiled.PURE, "1")
         patch.setenv(RUN_MARK, str(os.getpid()))
         yield
 

@@ -176,7 +176,7 @@ def test_the_process_that_strangers_talk_to_carries_no_database_and_no_admin_cod
 
 
 @pytest.mark.parametrize(
-    "lock", ["runtime.txt", "dev.txt", "build.txt", "uv.txt", "sglang-router.txt"]
+    "lock", ["runtime.txt", "dev.txt", "build.txt", "compile.txt", "uv.txt", "sglang-router.txt"]
 )
 def test_a_lock_file_pins_every_package_with_hashes(lock: str) -> None:
     """What is installed is what was looked at, byte for byte."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -20,6 +21,7 @@ from flm.gateway.running import Run
 from flm.gateway.upstream.answer import END, Answer, EngineGone
 from flm.gateway.upstream.connection import EngineConnection
 from flm.ports.clock import SystemClock
+from flm.ports.processes import current
 from flm.wire.snapshot import Rules, Snapshot
 from support.gateway import KEY, KEY_ID, keys_section, routes_section, target_at
 
@@ -55,7 +57,7 @@ class Asked:
         snapshot = Snapshot(keys_section((KEY_ID, KEY)), routes, Rules(revision=1))
         self.desk = GatewayDesk(
             clock=SystemClock(), caps=Caps(1000), live=Live(snapshot),
-            journal=cast("Journal", None), table=route_table(), instance="i",
+            journal=Journal(Path("nowhere"), "i", current(), 1), table=route_table(), instance="i",
             send_wake=lambda wake: None, on_idle=lambda live: None,
         )  # fmt: skip
         self.wire = Wire()

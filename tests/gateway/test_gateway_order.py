@@ -32,6 +32,8 @@ from flm.wire.snapshot import Rules, Snapshot
 from support.gateway import KEY, KEY_ID, keys_section, routes_section, target_at
 from support.scripted_engine import DONE, event
 
+pytestmark = pytest.mark.plain("its parts are stand-ins, and compiled code insists on types")
+
 
 class Order:
     """Journal and connection at once: notes what is done, in order."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 
-from flm.gateway.running import Run, in_task, parked
+from flm.gateway.running import PARKED, Run, in_task
 
 
 class Story:
@@ -17,7 +17,7 @@ class Story:
 
     async def waiting(self) -> None:
         """Waits once for a step."""
-        await self._around(parked())
+        await self._around(PARKED)
 
     async def tasked(self) -> None:
         """Asks for a task, then waits for the loop."""
@@ -29,7 +29,7 @@ class Story:
         async with asyncio.timeout(10):
             await asyncio.sleep(0)
 
-    async def _around(self, wait: Coroutine[object, None, None]) -> None:
+    async def _around(self, wait: Awaitable[None]) -> None:
         self.told.append("begun")
         try:
             self.then()
@@ -134,7 +134,7 @@ async def test_who_waits_may_ask_for_a_task_later() -> None:
     told: list[bool] = []
 
     async def later() -> None:
-        await parked()
+        await PARKED
         await in_task()
         told.append(asyncio.current_task() is not None)
 

@@ -34,7 +34,8 @@ OWNER_ID = KeyId("owner")
 OWNER_LOOKUP_ID = KeyId("FLM0owner0")
 """The id inside the owner key's text, and its place in a snapshot: it has a key id's form."""
 
-ID_PLACE = slice(len(PREFIX), len(PREFIX) + ID_LENGTH)
+ID_START = len(PREFIX)
+ID_END = ID_START + ID_LENGTH
 """Where the id lies in a key's text."""
 
 _BLOCK = 64  # of SHA-256, in bytes
@@ -99,7 +100,7 @@ def has_form(text: bytes) -> bool:
 
 def id_of(text: bytes) -> KeyId:
     """The key id inside a text of FLM's form."""
-    return KeyId(text[ID_PLACE].decode("ascii"))
+    return KeyId(text[ID_START:ID_END].decode("ascii"))
 
 
 def digest(pepper: bytes, text: bytes) -> bytes:

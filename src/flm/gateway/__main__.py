@@ -7,9 +7,12 @@ import os
 import socket
 import sys
 
-from flm.gateway.process import GatewayProcess
+from flm import compiled
 from flm.ports.clock import SystemClock
 from flm.ports.processes import current
+from flm.settings import environment
+
+logger = logging.getLogger("flm.gateway")
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +29,10 @@ def main(arguments: list[str]) -> int:
         stream=sys.stderr,
         format="%(asctime)s gateway %(levelname)s %(name)s %(message)s",
     )
+    reason = compiled.use(environment())  # before anything of the gateway is imported
+    logger.info("compiled" if reason is None else f"plain Python: {reason}")
+    from flm.gateway.process import GatewayProcess
+
     channel = socket.socket(fileno=int(arguments[1]))
     channel.setblocking(False)
     loop = processes.new_event_loop()

@@ -8,43 +8,48 @@ needs asyncio itself (a new connection, a sleeping model, a stream) asks for a t
 from __future__ import annotations
 
 import asyncio
-import types
 from collections.abc import Coroutine, Generator
-from inspect import CORO_RUNNING, getcoroutinestate
 from typing import Any
 
-PARKED = object()
-"""What a coroutine yields that waits until somebody calls its run's `step`."""
 
-_TASK = object()
+class Wish:
+    """What a coroutine may ask of its run: `await` hands it over."""
 
-
-@types.coroutine
-def parked() -> Generator[object, None, None]:
-    """Wait until somebody calls the run's `step`; only outside a task."""
-    yield PARKED
+    def __await__(self) -> Generator[object, None, None]:
+        yield self
 
 
-@types.coroutine
-def in_task() -> Generator[object, None, None]:
+PARKED = Wish()
+"""Wait until somebody calls the run's `step`; only outside a task."""
+
+_TASK = Wish()
+
+
+async def in_task() -> None:
     """From here on the exchange runs in a task of its own."""
     if asyncio.current_task() is None:
-        yield _TASK
+        await _TASK
 
 
-@types.coroutine
-def _rest(coroutine: Coroutine[object, None, None]) -> Generator[Any, None, None]:
-    yield from coroutine  # it has started: `await` would refuse it
+class _Rest:
+    """A coroutine that has started, from where it is: itself, `await` would refuse it."""
+
+    def __init__(self, coroutine: Coroutine[object, None, None]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return self._coroutine.__await__()
 
 
 class Run:
     """The running coroutine of one exchange. ``task`` is None until it asked for one."""
 
-    __slots__ = ("_begun", "_coroutine", "over", "task")
+    __slots__ = ("_begun", "_coroutine", "_inside", "over", "task")
 
     def __init__(self, coroutine: Coroutine[object, None, None]) -> None:
         self._coroutine = coroutine
         self._begun = False
+        self._inside = False
         self.over = False
         self.task: asyncio.Task[None] | None = None
 
@@ -52,11 +57,19 @@ class Run:
         """Go on to the next wait or to the end; too late when it has ended or has a task."""
         if self.over or self.task is not None:
             return
+        self._advance(None)
+
+    def _advance(self, error: BaseException | None) -> None:
+        coroutine = self._coroutine
+        self._inside = True
         try:
-            if self._coroutine.send(None) is _TASK:
+            asked = coroutine.send(None) if error is None else coroutine.throw(error)
+            if asked is _TASK:
                 self._hand_over()
         except StopIteration:
             self.over = True
+        finally:
+            self._inside = False
 
     def _hand_over(self) -> None:
         self.task = asyncio.get_running_loop().create_task(self._as_task())
@@ -64,7 +77,7 @@ class Run:
     async def _as_task(self) -> None:
         self._begun = True
         try:
-            await _rest(self._coroutine)
+            await _Rest(self._coroutine)
         finally:
             self.over = True
 
@@ -72,19 +85,11 @@ class Run:
         """Raise `CancelledError` where the coroutine waits."""
         if self.over:
             return
-        inside = self.task is None and getcoroutinestate(self._coroutine) == CORO_RUNNING
-        if inside or (self.task is not None and not self._begun):
+        if self._inside or (self.task is not None and not self._begun):
             # Not from inside itself, and not before its task's first step: that would end it
             # without a record or an answer.
             asyncio.get_running_loop().call_soon(self.cancel)
         elif self.task is not None:
             self.task.cancel()
         else:
-            self._throw()
-
-    def _throw(self) -> None:
-        try:
-            if self._coroutine.throw(asyncio.CancelledError()) is _TASK:
-                self._hand_over()
-        except StopIteration:
-            self.over = True
+            self._advance(asyncio.CancelledError())

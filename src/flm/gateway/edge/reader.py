@@ -236,7 +236,7 @@ class RequestReader:
     def _checked(self, parser: httptools.HttpRequestParser, head: bytes) -> Request:
         line = head.find(b"\r\n")
         http10 = False
-        if head[line - 9 : line] != b" HTTP/1.1":
+        if not head.startswith(b" HTTP/1.1\r\n", max(0, line - 9)):
             http10 = self._older(parser)
         url, values = self._url, self._values
         if len(url) > MAX_TARGET:

@@ -29,7 +29,7 @@ class Passage:
     """Compares chunks with the shape learned last. ``moved`` is set by each that went through."""
 
     __slots__ = (
-        "_after", "_before", "_cut", "_lead", "_send", "_shape", "_trail", "_vain", "_width",
+        "_after", "_before", "_behind", "_lead", "_send", "_shape", "_trail", "_vain", "_width",
         "_write", "moved",
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ class Passage:
         self._send = send
         self._shape: Shape | None = None
         self._before = self._after = self._lead = self._trail = b""
-        self._width = self._cut = 0
+        self._width = self._behind = 0
         self._vain = 0
         self.moved = False
 
@@ -50,7 +50,7 @@ class Passage:
         self._vain = 0 if self.moved else self._vain + 1
         self._shape = shape
         self._before, self._after = shape.before, shape.after + b"\r\n"
-        self._width, self._cut = len(self._before), -len(self._after)
+        self._width, self._behind = len(self._before), len(self._after)
         renamed = shape.lead != shape.before or shape.trail != shape.after
         self._lead, self._trail = (shape.lead, shape.trail) if renamed else (b"", b"")
         return self._vain < MANY
@@ -60,7 +60,10 @@ class Passage:
         line = _SIZE_LINES.get(len(data))
         if line is None:
             return False
-        said = data[len(line) + self._width : self._cut]
+        start, end = len(line) + self._width, len(data) - self._behind
+        if end < start:
+            return False
+        said = data[start:end]
         if (
             _LINE_FEED in said
             or (_QUOTE in said and said.count(b'"') != said.count(b'\\"'))

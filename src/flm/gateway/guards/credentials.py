@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hmac import compare_digest
 
-from flm.domain.keys import ID_PLACE, OWNER_ID, OWNER_LOOKUP_ID, has_form
+from flm.domain.keys import ID_END, ID_START, OWNER_ID, OWNER_LOOKUP_ID, has_form
 from flm.errors import Refusal
 from flm.gateway.edge.request import Request
 from flm.gateway.exchange import Exchange
@@ -69,7 +69,7 @@ def credentials_guard(exchange: Exchange, live: Live) -> None:
     if credential == b"":
         credential = request.credential = extract(request)
     if credential is not None:
-        entry = live.entries.get(credential[ID_PLACE])
+        entry = live.entries.get(credential[ID_START:ID_END])
         expected = _DUMMY if entry is None else entry.digest
         matches = compare_digest(live.digest(credential), expected)
         if (

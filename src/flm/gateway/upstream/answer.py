@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 
 from flm.gateway.running import PARKED, Run
 
@@ -123,13 +123,12 @@ class Answer:
         """Whether nothing will come any more."""
         return self._stage >= END or self._error is not None
 
-    @types.coroutine
-    def parked(self, run: Run) -> Generator[object, None, None]:
+    async def parked(self, run: Run) -> None:
         """Wait for `END` without a task: the connection steps the run. Raises `EngineGone`."""
         if not self.over:
             self._step = run.step
             try:
-                yield PARKED
+                await PARKED
             finally:
                 self._step = None
         if self._error is not None:
