@@ -16,7 +16,7 @@ from e2e_house import call
 from e2e_programs import Shop, shop
 
 from support import engine_program
-from support.running_flm import Served, until
+from support.running_flm import FLM, Served, until
 
 TRUE = {"autostart": "true", "arguments": '["model"]'}
 
@@ -66,6 +66,23 @@ def test_twenty_requests_share_the_one_start(vllm: Shop) -> None:
         (vllm.bin / "hold").unlink()
         assert [answer.result() for answer in answers] == ["one"] * 20
     assert len(engine_program.starts(vllm.bin)) == 2
+
+
+def test_who_stops_an_engine_hears_that_a_request_starts_it_again(vllm: Shop) -> None:
+    """Where one does; else it is only stopped."""
+    served = vllm.start()
+    stop = [*FLM, "--data-dir", str(vllm.flm.data), "engines", "stop", "vllm"]
+    vllm.flm.tell("engines", "start", "vllm")
+    assert vllm.said(served, "one") == "one"
+    told = subprocess.run(stop, capture_output=True, text=True, env=vllm.flm.environ, check=True)
+    assert told.stdout == (
+        "vllm is stopped; the next request for one of its models starts it again, as "
+        "engines.vllm.autostart is on\n"
+    )
+    assert vllm.said(served, "one") == "one"
+    vllm.flm.tell("config", "set", "engines.vllm.autostart", "false")
+    told = subprocess.run(stop, capture_output=True, text=True, env=vllm.flm.environ, check=True)
+    assert told.stdout == "vllm is stopped\n"
 
 
 def test_a_sleeping_engine_is_still_known_after_a_restart(vllm: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ from e2e_house import call
 from e2e_programs import Shop, shop
 
 from support import engine_program
-from support.running_flm import FLM, alive, until
+from support.running_flm import FLM, Ran, alive, until
 
 
 @pytest.fixture
@@ -62,6 +63,69 @@ def test_the_arguments_are_remembered(vllm: Shop) -> None:
     assert first[:4] == ["serve", "one", "--max-model-len", "512"]
     shown = vllm.flm.tell("config", "get", "engines.vllm.arguments")
     assert shown["value"] == ["one", "--max-model-len", "512"]
+
+
+def test_arguments_that_started_nothing_are_not_remembered(vllm: Shop) -> None:
+    """Of a start that failed, that was refused, that was not needed, or that was another's."""
+    vllm.start()
+
+    def start(*arguments: str) -> Ran:
+        return vllm.flm.run("engines", "start", "vllm", "--", *arguments)
+
+    def stored() -> object:
+        return vllm.flm.tell("config", "get", "engines.vllm.arguments")["value"]
+
+    (vllm.bin / "fail").write_text("no memory")
+    assert start("one", "--dtype", "float8").error["code"] == "start_failed"
+    (vllm.bin / "fail").unlink()
+    assert start("one", "--host", "0.0.0.0").error["code"] == "invalid_value"
+    assert stored() is None
+    assert start("one").data["arguments"] == ["one"]
+    refused = start("one", "--host", "0.0.0.0")
+    assert "let others reach the engine" in refused.error["message"]
+    assert start("two").data["arguments"] is None
+    assert stored() == ["one"]
+    assert len(engine_program.starts(vllm.bin)) == 2
+
+
+def test_who_joins_a_start_with_other_arguments_is_told(vllm: Shop) -> None:
+    """Those of the start that was under way count, and are the ones that are remembered."""
+    vllm.start()
+    (vllm.bin / "hold").touch()
+    with ThreadPoolExecutor(2) as askers:
+        first = askers.submit(vllm.flm.tell, "engines", "start", "vllm", "--", "one")
+        until(lambda: engine_program.starts(vllm.bin), "the program to run")
+        command = [*FLM, "--data-dir", str(vllm.flm.data), "engines", "start", "vllm", "--", "two"]
+        second = askers.submit(
+            subprocess.run, command, capture_output=True, text=True, env=vllm.flm.environ
+        )
+        until(lambda: len(psutil.Process().children()) == 2, "both to wait")
+        (vllm.bin / "hold").unlink()
+        assert first.result()["arguments"] == ["one"]
+        assert "was not used and is not remembered: vllm was" in second.result().stderr
+    assert vllm.flm.tell("config", "get", "engines.vllm.arguments")["value"] == ["one"]
+
+
+def test_an_engine_that_flm_started_is_renamed_when_it_is_stopped(vllm: Shop) -> None:
+    """Before, both names would be there."""
+    vllm.start()
+    vllm.flm.tell("engines", "start", "vllm", "--", "one")
+    refused = vllm.flm.run("engines", "rename", "vllm", "coder")
+    assert refused.error["code"] == "conflict"
+    assert "flm engines stop vllm" in refused.error["remedy"]
+    vllm.flm.tell("engines", "stop", "vllm")
+    assert vllm.flm.tell("engines", "rename", "vllm", "coder")["id"] == "coder"
+    started = vllm.flm.tell("engines", "start", "coder")
+    assert (started["engine"]["id"], started["arguments"]) == ("coder", ["one"])
+    assert vllm.state("vllm") == "installed-only"
+
+
+def test_what_is_kept_of_a_running_engine_is_nobody_elses(vllm: Shop) -> None:
+    """`flm check` has nothing to say of FLM's own files."""
+    vllm.start()
+    vllm.flm.tell("engines", "start", "vllm", "--", "one")
+    found = json.loads(vllm.flm.run("check").out)["data"]
+    assert [each["findings"] for each in found["areas"] if each["name"] == "files"] == [[]]
 
 
 def test_a_start_that_runs_is_joined_and_one_that_has_run_is_fine(vllm: Shop) -> None:

@@ -48,6 +48,26 @@ def test_what_would_open_an_engine_or_show_its_key_is_refused(
     with pytest.raises(InvalidValue) as refused:
         plan(starter, "/bin/lms", arguments)
     assert refused.value.message.startswith(f"{named} ")
+    with pytest.raises(InvalidValue) as refused:
+        starter.check(arguments)
+    assert refused.value.message.startswith(f"{named} ")
+
+
+@pytest.mark.parametrize(
+    ("starter", "arguments"),
+    [
+        (VllmStarter(), ("m", "--host", "localhost")),
+        (LlamaCppStarter(), ("-m", "x")),
+        (LmStudioStarter(), ()),
+        (OllamaStarter(), ("OLLAMA_NUM_PARALLEL=4",)),
+        (TextGenerationWebuiStarter(), ("--model", "x")),
+    ],
+)
+def test_arguments_that_any_start_would_take_are_taken(
+    starter: Starter, arguments: tuple[str, ...]
+) -> None:
+    """Wherever the engine is installed, and whether it is."""
+    starter.check(arguments)
 
 
 def test_vllm_serves_its_model_with_a_key_of_its_own() -> None:

@@ -21,7 +21,8 @@ from flm.wire.control import Operation
     "start",
     help=N_(
         "Start an engine that is installed here, for this machine only.\n\n"
-        "What comes after -- is given to the engine and remembered for its next start:\n\n"
+        "What comes after -- is given to the engine and, when it starts well, remembered for its "
+        "next start:\n\n"
         "\b\n"
         "flm engines start vllm -- Qwen/Qwen3-8B --max-model-len 8192\n"
         "flm engines start llamacpp -- -m ~/models/qwen3.gguf -c 8192\n"
@@ -38,13 +39,15 @@ def start(session: Session, name: str, arguments: tuple[str, ...]) -> None:
     with session.services() as services:
         operations = services.operations
         last = _follow(session, operations, operations.start_engine(name, arguments))
-        if arguments:
+        used = last.arguments == arguments  # it may have been there already, or with others
+        if arguments and used:
             services.settings.set(f"engines.{name}.arguments", json.dumps(arguments))
         if session.json:
             known = services.detection.known().engines
             session.document(
                 {
                     "started": name,
+                    "arguments": last.arguments,
                     "engine": next(
                         (documents.engine(each) for each in known if each.id == name), None
                     ),
@@ -52,6 +55,12 @@ def start(session: Session, name: str, arguments: tuple[str, ...]) -> None:
             )
         else:
             session.say(last.doing, **last.values)
+            if arguments and not used:
+                session.note(
+                    N_("What stands after -- was not used and is not remembered: {engine} was "
+                       "started before. It takes others when it is stopped and started again."),
+                    engine=name,
+                )  # fmt: skip
 
 
 @command("stop", help=N_("Stop an engine that FLM started, when its requests have ended."))

@@ -75,13 +75,17 @@ class EngineRunner:
     def start(self, name: str, arguments: tuple[str, ...] = ()) -> Ongoing:
         """Start an engine. What starts already is joined, what runs already is fine.
 
-        Raises `NotFound` for a name that says no kind, `NotPermitted` where FLM cannot start it.
+        Raises `NotFound` for a name that says no kind, `NotPermitted` where FLM cannot start it,
+        `InvalidValue` for arguments that no start would take, whether there is one or not.
         """
         engine = engine_id(name)
         if engine == EMBEDDED:
             return self._nothing_to_do(
                 N_("The embedded engine is always there; its models are loaded by requests."),
             )
+        kind = self._view.kind(engine)
+        if arguments and kind is not None:
+            self._starts.check(kind, arguments)
         if (under_way := self._under_way(engine)) is not None:
             return under_way
         running = self._view.serving(engine)
@@ -91,7 +95,6 @@ class EngineRunner:
                 engine=engine,
                 url=running.engine.address.url,
             )
-        kind = self._view.kind(engine)
         if kind is None:
             raise NotFound(
                 N_("FLM does not know what kind of engine {engine} is."),
@@ -199,6 +202,7 @@ class EngineRunner:
             await self._fleet.end(started)
             raise
         logger.info("%s is started at %s (guard %d)", engine, started.address.url, process.pid)
+        ongoing.started_with(arguments)
         ongoing.step(N_("{engine} serves at {url}"), engine=engine, url=started.address.url)
         self._look_again()
 
@@ -259,9 +263,15 @@ class EngineRunner:
                 await self._fleet.withdraw(started, patience, firmly=True)
                 ongoing.step(N_("{engine} is stopping"), engine=engine)
                 await self._fleet.end(started)
-            ongoing.step(N_("{engine} is stopped"), engine=engine)
+            ongoing.step(self._farewell(engine), engine=engine)
         self._backoff.forget(engine)
         self._look_again()
+
+    def _farewell(self, engine: EngineId) -> str:
+        if engine not in self._view.startable:
+            return N_("{engine} is stopped")
+        return N_("{engine} is stopped; the next request for one of its models starts it again, "
+                  "as engines.{engine}.autostart is on")  # fmt: skip
 
     def _turn(self, engine: EngineId) -> asyncio.Lock:
         group = self._view.read.settings.engine(engine).exclusive_group

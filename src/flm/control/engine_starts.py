@@ -60,6 +60,15 @@ class EngineStarts:
             )
         return starter
 
+    def check(self, kind: EngineKind, arguments: Sequence[str]) -> None:
+        """Raises `InvalidValue` for arguments that no start of that kind would take.
+
+        Where FLM can start none, there is nothing to refuse.
+        """
+        adapter = self._means.adapters.get(kind)
+        if adapter is not None and adapter.starter is not None:
+            adapter.starter.check(arguments)
+
     def plan(
         self, engine: EngineId, kind: EngineKind, read: Read, arguments: Sequence[str]
     ) -> LaunchPlan:

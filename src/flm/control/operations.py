@@ -46,6 +46,10 @@ class Ongoing:
         """The engine's own last lines."""
         self._turn(msgspec.structs.replace(self._now, lines=lines))
 
+    def started_with(self, arguments: tuple[str, ...]) -> None:
+        """An engine serves by it that was started with these."""
+        self._turn(msgspec.structs.replace(self._now, arguments=arguments))
+
     def end(self, error: FlmError | None = None) -> None:
         """It is over, by `error` or well; a second end is none."""
         if not self._now.over:

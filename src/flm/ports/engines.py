@@ -139,6 +139,10 @@ class LaunchPlan(msgspec.Struct, frozen=True, kw_only=True):
 class Starter(Protocol):
     """Starts engines of one kind."""
 
+    def check(self, arguments: Sequence[str]) -> None:
+        """Raises `InvalidValue` for arguments that `plan` would refuse wherever it is installed."""
+        ...
+
     def plan(
         self,
         installation: Installation,

@@ -170,7 +170,8 @@ class Failure(msgspec.Struct, frozen=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Something that takes long, as it is now. ``turn`` counts its changes; ``doing`` is an `N_`
     template filled by ``values``; ``lines``: the engine's own last log lines; ``failure``: why
-    it ended badly, None while it runs or when it went well.
+    it ended badly, None while it runs or when it went well; ``arguments``: what an engine was
+    started with that serves now by this operation, None where none was.
     """
 
     id: str
@@ -180,6 +181,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, str] = {}
     lines: tuple[str, ...] = ()
     failure: Failure | None = None
+    arguments: tuple[str, ...] | None = None
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -28,6 +28,10 @@ RULES = Rules(
 class LlamaCppStarter:
     """Implements `flm.ports.engines.Starter`."""
 
+    def check(self, arguments: Sequence[str]) -> None:
+        """Raises `InvalidValue` for what would open it."""
+        checked(arguments, RULES)
+
     def plan(
         self, installation: Installation, arguments: Sequence[str], port: int, token: str
     ) -> LaunchPlan:

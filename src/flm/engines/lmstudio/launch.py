@@ -21,6 +21,10 @@ RULES = Rules(
 class LmStudioStarter:
     """Implements `flm.ports.engines.Starter`. Its tokens are made in LM Studio only: no key."""
 
+    def check(self, arguments: Sequence[str]) -> None:
+        """Raises `InvalidValue` for what would open it."""
+        checked(arguments, RULES)
+
     def plan(
         self, installation: Installation, arguments: Sequence[str], port: int, token: str
     ) -> LaunchPlan:

@@ -18,6 +18,10 @@ _VARIABLE = re.compile(r"(OLLAMA_[A-Z0-9_]+)=(.*)", re.DOTALL)
 class OllamaStarter:
     """Implements `flm.ports.engines.Starter`. Ollama knows no key on this machine."""
 
+    def check(self, arguments: Sequence[str]) -> None:
+        """Raises `InvalidValue` for what is none of its variables, or would open it."""
+        _variables(arguments)
+
     def plan(
         self, installation: Installation, arguments: Sequence[str], port: int, token: str
     ) -> LaunchPlan:

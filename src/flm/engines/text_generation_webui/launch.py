@@ -60,6 +60,10 @@ class TextGenerationWebuiStarter:
     def __init__(self, platform: str = sys.platform) -> None:
         self._script = _SCRIPTS.get(platform, "start_linux.sh")
 
+    def check(self, arguments: Sequence[str]) -> None:
+        """Raises `InvalidValue` for what would open it."""
+        checked(arguments, RULES)
+
     def plan(
         self, installation: Installation, arguments: Sequence[str], port: int, token: str
     ) -> LaunchPlan:

@@ -32,6 +32,10 @@ RULES = Rules(
 class VllmStarter:
     """Implements `flm.ports.engines.Starter`."""
 
+    def check(self, arguments: Sequence[str]) -> None:
+        """Raises `InvalidValue` for what would open it, or names no model."""
+        _given(arguments)
+
     def plan(
         self, installation: Installation, arguments: Sequence[str], port: int, token: str
     ) -> LaunchPlan:
@@ -40,20 +44,25 @@ class VllmStarter:
         Raises `InvalidValue` when no model is named.
         """
         program = unmanaged(installation, "engines.vllm.path")
-        given = checked(arguments, RULES)
-        if not given or (given[0].startswith("-") and not _names_model(given)):
-            raise InvalidValue(
-                N_("vLLM serves one model, and none was named."),
-                remedy=N_("Name it first: `flm engines start vllm -- Qwen/Qwen3-8B "
-                          "--max-model-len 8192`."),
-            )  # fmt: skip
         return LaunchPlan(
-            arguments=(program, "serve", *given, "--host", HOST, "--port", str(port)),
+            arguments=(program, "serve", *_given(arguments), "--host", HOST, "--port", str(port)),
             address=Address(HOST, port),
             environment={"VLLM_API_KEY": token},
             key=token,
             ready_seconds=READY_SECONDS,
         )
+
+
+def _given(arguments: Sequence[str]) -> tuple[str, ...]:
+    """What is passed on. Raises `InvalidValue`."""
+    given = checked(arguments, RULES)
+    if not given or (given[0].startswith("-") and not _names_model(given)):
+        raise InvalidValue(
+            N_("vLLM serves one model, and none was named."),
+            remedy=N_("Name it first: `flm engines start vllm -- Qwen/Qwen3-8B "
+                      "--max-model-len 8192`."),
+        )  # fmt: skip
+    return given
 
 
 def _names_model(arguments: Sequence[str]) -> bool:
