@@ -181,8 +181,18 @@ class Services:
         """Engines the user added."""
         from flm.services.engines import EngineService
 
+        def owned() -> set[EngineId]:
+            status = self.proxies.status()
+            engines = status.engines if status is not None else ()
+            return {engine.id for engine in engines if engine.owned}
+
         return EngineService(
-            self.store.engines, self.secrets, self.proxies, self.store.settings, self._visited
+            self.store.engines,
+            self.secrets,
+            self.proxies,
+            self.store.settings,
+            self._visited,
+            owned,
         )
 
     def _visited(self, address: Address) -> str | None:

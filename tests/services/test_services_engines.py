@@ -140,6 +140,24 @@ def test_a_renamed_engine_keeps_its_key_and_settings(store: Store, paths: DataPa
     }
 
 
+def test_an_engine_that_flm_started_keeps_its_name_until_it_is_stopped(
+    store: Store, paths: DataPaths, bell
+):
+    """What runs goes by that name; and nobody gets the name of one that starts."""
+    owned = {EngineId("vllm-8001"), EngineId("vllm-small")}
+    secrets = FileSecrets(paths)
+    engines = EngineService(store.engines, secrets, bell, store.settings, owned=lambda: owned)
+    store.engines.note([FOUND])
+    with pytest.raises(Conflict) as refused:
+        engines.rename("vllm-8001", "big")
+    assert refused.value.remedy == "Stop it first: `flm engines stop vllm-8001`."
+    assert engines.rename("vllm-8001", "vllm-8001") == "vllm-8001"
+    owned.remove(EngineId("vllm-8001"))
+    with pytest.raises(Conflict):
+        engines.rename("vllm-8001", "vllm-small")
+    assert engines.rename("vllm-8001", "big") == "big"
+
+
 def test_a_name_that_is_taken_or_carried_is_not_given(engines: EngineService, store: Store):
     """Neither another engine's nor the embedded one's; an unknown engine has no name to change."""
     store.engines.note([FOUND])

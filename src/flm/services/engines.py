@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -45,7 +45,7 @@ class EngineService:
     """The use cases of engine definitions. An engine's own key is sealed before it is stored.
 
     ``settings``: where the settings of a renamed engine are; ``visit`` asks an address whether
-    an FLM is there, None: nobody is asked.
+    an FLM is there, None: nobody is asked; ``owned``: the engines that what runs has started.
     """
 
     def __init__(
@@ -55,12 +55,14 @@ class EngineService:
         notify: Notify,
         settings: SettingsRepository | None = None,
         visit: Visitor | None = None,
+        owned: Callable[[], Collection[EngineId]] = tuple,
     ) -> None:
         self._engines = engines
         self._secrets = secrets
         self._notify = notify
         self._settings = settings
         self._visit = visit
+        self._owned = owned
 
     def add(
         self, name: str, url: str, kind: str = "auto", key: str | None = None, ca_file: str = ""
@@ -106,7 +108,8 @@ class EngineService:
     def rename(self, name: str, new: str) -> EngineId:
         """Give an engine, added or found, another name; its key and settings go with it.
 
-        Raises `NotFound`, `InvalidValue` for what is no name, and `Conflict` when it is taken.
+        Raises `NotFound`, `InvalidValue` for what is no name, and `Conflict` when it is taken, or
+        when FLM started the engine and has not stopped it: what runs goes by the name it has.
         """
         to = engine_id(new)
         if EMBEDDED in (name, to):
@@ -118,6 +121,7 @@ class EngineService:
         one = self._one(name)
         if to == one.id:
             return to
+        self._refuse_started(one.id, to)
         key = self.key_of(one)
         sealed = None if key is None else self._sealed(to, key)
         if not self._engines.rename(one.id, to, self._moved(one.id, to), sealed):
@@ -167,6 +171,17 @@ class EngineService:
             for name, of in found
             if of is not None and of.engine == old
         }
+
+    def _refuse_started(self, one: EngineId, to: EngineId) -> None:
+        owned = self._owned()
+        if to in owned:  # by its first start, which has not noted it yet
+            raise _taken(to)
+        if one in owned:
+            raise Conflict(
+                N_("FLM started {engine}, which keeps its name until it is stopped."),
+                remedy=N_("Stop it first: `flm engines stop {engine}`."),
+                engine=one,
+            )
 
     def _refuse_ourselves(self, address: Address) -> None:
         there = self._visit(address) if self._visit is not None else None
