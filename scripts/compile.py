@@ -57,11 +57,21 @@ def missing() -> str:
     return "" if header.is_file() else "Python's header (Python.h)"
 
 
+def environment() -> dict[str, str]:
+    """This process's, as `scripts/environment` has uv work: the machine's certificates count, no
+    second Python is downloaded, and the environment that happens to be active decides nothing."""
+    ours = {name: value for name, value in os.environ.items() if name not in _ACTIVE}
+    return {"UV_SYSTEM_CERTS": "1"} | ours | {"UV_PYTHON_DOWNLOADS": "never"}
+
+
+_ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")
+
+
 def run(*command: str | Path) -> None:
     """Run a command in silence; raises `Failed` with its last words."""
     ended = subprocess.run(
         [str(word) for word in command], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=PATIENCE,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, env=environment(),
     )  # fmt: skip
     if ended.returncode:
         last = ended.stdout.decode("utf-8", "replace").strip().splitlines()[-20:]
