@@ -23,6 +23,7 @@ from tests.support.web_server import WebServer, web_server
 from flm.app import Found
 from flm.cli import offer, output
 from flm.cli.session import Session
+from flm.domain.engines import Engine, EngineId, Finding, InstalledOnly
 from flm.language import load
 
 ARCHIVE = "/releases/download/v{}/ollama-linux-amd64.tgz"
@@ -323,6 +324,51 @@ def test_without_an_engine_ollama_is_offered(
     assert "was refused: HTTP 403." in shown
     assert "ollama 0.33.0 is installed. Serving nothing yet" in shown
     assert (path_of(flm) or "").endswith("/0.33.0/bin/ollama")
+
+
+def test_what_is_installed_is_told_with_what_starts_it(
+    flm: Flm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By FLM, once it serves; what lies on Windows' side is not FLM's to start."""
+    monkeypatch.setattr(output, "is_terminal", lambda stream: False)
+    beyond = Finding(code="other_side", message="{program} is in Windows.", remedy="Open it.",
+                     values={"program": "ollama.exe"}, level="note")  # fmt: skip
+
+    class Installed(NothingFound):
+        """Two programs here, one in Windows."""
+
+        def known(self) -> Found:
+            """None of them runs."""
+            engines = [
+                Engine(id=EngineId(kind), kind=kind, state=InstalledOnly())
+                for kind in ("vllm", "lmstudio")
+            ]
+            there = Engine(
+                id=EngineId("ollama"), kind="ollama", state=InstalledOnly(), findings=(beyond,)
+            )
+            return Found((*engines, there), ())
+
+        detect = known
+
+    with flm.services() as services:
+        services.__dict__["detection"] = Installed()
+        assert offer.wanted(Session(flm.environ, load("en")), services) is False
+
+    lines = capsys.readouterr().err.splitlines()
+    assert all(product in lines[0] for product in ("vLLM", "LM Studio", "text-generation-webui"))
+    assert lines[1:5] == [
+        (
+            "vllm is installed but does not run. `flm engines start vllm -- MODEL` starts it, in "
+            "another terminal and once FLM serves."
+        ),
+        (
+            "lmstudio is installed but does not run. `flm engines start lmstudio` starts it, in "
+            "another terminal and once FLM serves."
+        ),
+        "ollama.exe is in Windows.",
+        "Open it.",
+    ]
+    assert "`flm engines start NAME`" in lines[5]
 
 
 def test_ctrl_c_on_a_terminal_ends_it_at_once(flm: Flm, web: WebServer) -> None:

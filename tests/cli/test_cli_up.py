@@ -326,7 +326,7 @@ def test_without_an_engine_a_person_is_offered_what_can_be_done(
     wrong.write_text("no model")
     terminal = Terminal(data_dir, "up", "--port", "0", **NO_ENGINES)
 
-    terminal.shows(r"Looked for: Ollama \(port 11434")
+    terminal.shows(r"Looked for: Ollama, vLLM, LM Studio")
     terminal.shows(r"What shall it be\? \[3\] ")
     terminal.types("1\n")
     terminal.shows("The file's path: ")

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from flm.cli import output
+from flm.cli import output, phrases
 from flm.cli.session import Session
-from flm.domain.engines import Engine, InstalledOnly
+from flm.domain.engines import EngineKind, InstalledOnly
 from flm.errors import N_, FlmError
 
 if TYPE_CHECKING:
     from flm.app import Found, Services
 
 LOOKED_FOR = N_(
-    "No engine with a model was found. Looked for: Ollama (port 11434, OLLAMA_HOST), llama.cpp "
-    "(ports 8080 and 9931, LLAMA_CPP_PORT), engines that were added, GGUF files that were added."
+    "No engine with a model was found. Looked for: Ollama, vLLM, LM Studio, llama.cpp, "
+    "text-generation-webui and others that speak OpenAI's API, by their ports, variables and "
+    "programs; engines that were added; GGUF files that were added."
 )
 NOTHING_YET = N_(
-    "Serving nothing yet: start an engine, or install one with `flm engines install ollama`, or "
-    "add one with `flm engines add NAME --url URL` or a file with `flm models add FILE.gguf`; it "
-    "is served as soon as it is there."
+    "Serving nothing yet. In another terminal: `flm engines start NAME` starts an engine that is "
+    "installed, `flm engines install ollama` installs one, `flm engines add NAME --url URL` adds "
+    "one, `flm models add FILE.gguf` a file. What is there is served at once."
 )
-START = {"ollama": "ollama serve", "llamacpp": "llama-server -m FILE.gguf"}
+INSTALLED = N_(
+    "{engine} is installed but does not run. `{line}` starts it, in another terminal and once FLM "
+    "serves."
+)
+_ARGUMENTS: Mapping[EngineKind, str] = {"vllm": " -- MODEL"}
+"""What a start cannot do without."""
 
 
 def wanted(session: Session, services: Services) -> bool:
@@ -55,7 +62,7 @@ def _ask(session: Session, services: Services) -> bool:
             N_("\n  1  serve a GGUF file of yours\n"
                "  2  look again, when you have started an engine\n"
                "  3  serve the demo: a tiny model of random weights; its words are gibberish\n"
-               "  4  serve nothing for now\n"
+               "  4  serve nothing for now; `flm engines start NAME` works then\n"
                "  5  install Ollama for yourself (1 to 2 GB; admin rights are not needed)")
         )  # fmt: skip
         answer = output.ask(words(N_("What shall it be? [3]"))) or "3"
@@ -108,13 +115,11 @@ def _say_why(session: Session, error: FlmError) -> None:
 
 def _say_what_is_installed(session: Session, found: Found) -> None:
     for engine in found.engines:
-        if isinstance(engine.state, InstalledOnly):
-            session.note(
-                N_("{engine} is installed but does not run; start it with `{line}`."),
-                engine=engine.id,
-                line=_start_line(engine),
-            )
-
-
-def _start_line(engine: Engine) -> str:
-    return START.get(engine.kind, engine.id)
+        if not isinstance(engine.state, InstalledOnly):
+            continue
+        if engine.findings:  # in Windows, seen from WSL: it is not FLM's to start
+            for finding in engine.findings:
+                output.note("\n".join(phrases.finding(session.words, finding)))
+            continue
+        arguments = _ARGUMENTS.get(engine.kind, "")
+        session.note(INSTALLED, engine=engine.id, line=f"flm engines start {engine.id}{arguments}")
