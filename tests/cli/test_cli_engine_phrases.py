@@ -6,6 +6,7 @@ import pytest
 
 from flm.cli import documents, phrases
 from flm.domain.engines import (
+    ApiError,
     Degraded,
     Engine,
     EngineId,
@@ -13,9 +14,16 @@ from flm.domain.engines import (
     EngineState,
     Finding,
     Healthy,
+    NetworkError,
 )
+from flm.domain.reasons import KILLED, NO_LIST
+from flm.engines.ollama.adapter import NO_OLLAMA
+from flm.engines.prober import REFUSED
+from flm.engines.vllm.adapter import DEAD
 from flm.language import load
+from flm.ports.engines import NO_ANSWER
 from flm.ports.repositories import HealthMark
+from flm.services.check_engines import engine_findings
 
 WORDS = load("en")
 GOOD = Healthy(12.4)
@@ -70,6 +78,9 @@ def test_what_is_to_be_mended_is_marked() -> None:
         "no answer in time, 2 of 3 times",
         "recovering, 1 of 3 good checks",
         "connection refused",
+        "answered 404",
+        "redirects to https://login.example/sso",
+        "it ended with code 3",
         "is {not} a template",
     ],
 )
@@ -77,6 +88,38 @@ def test_reasons_with_numbers_are_told_by_their_templates(reason: str) -> None:
     """So that they can be translated; what is none is told as it is."""
     assert phrases.reason(WORDS, reason) == reason
     assert reason in phrases.engine_state(WORDS, engine(Degraded(1.0, reason)))
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (NetworkError(NO_ANSWER, 1), "時間内に応答がありません"),
+        (NetworkError(REFUSED, 1), "接続が拒否されました"),
+        (NetworkError("it ended with code 3", 1), "コード 3 で終了しました"),
+        (NetworkError(KILLED, 1), "メモリー不足"),
+        (ApiError(DEAD), "起動し直す必要があります"),
+        (ApiError(NO_OLLAMA), "Ollama ではありません"),
+        (ApiError(NO_LIST), "モデルの一覧を読み取れません"),
+        (ApiError("answered 404"), "404 という応答"),
+        (ApiError("redirects to another URL"), "別の URL へリダイレクト"),
+        (Degraded(1.0, "slower than 1500 ms"), "1500 ms より遅く"),
+    ],
+)
+def test_a_reason_is_told_in_the_readers_language(state: EngineState, told: str) -> None:
+    """In the list of engines and in what `flm check` says; programs read the English one."""
+    japanese = load("ja")
+    [found, *_] = engine_findings([engine(state)])
+    assert told in phrases.engine_state(japanese, engine(state))
+    assert told in phrases.finding(japanese, found)[0]
+    assert documents.engine(engine(state))["reason"] == state.reason  # type: ignore[union-attr]
+
+
+def test_names_in_findings_stay_as_they_are() -> None:
+    """An engine may be called like a message."""
+    named = Finding(
+        code="x", message="{engine}: {reason}", values={"engine": "busy", "reason": "?"}
+    )
+    assert phrases.finding(load("ja"), named) == ["busy: ?"]
 
 
 def test_a_mark_of_the_history_is_a_row() -> None:

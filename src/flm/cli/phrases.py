@@ -20,6 +20,7 @@ from flm.domain.engines import (
 )
 from flm.domain.keys import ApiKey, KeyState
 from flm.domain.models import Model
+from flm.domain.reasons import TEMPLATES
 from flm.errors import N_
 from flm.language import Words
 from flm.ports.repositories import HealthMark
@@ -103,11 +104,12 @@ def engine_busy(words: Words, engine: Engine) -> str:
 
 
 def reason(words: Words, text: str) -> str:
-    """Why a state is what it is; those that hold numbers are told by their templates."""
-    for template in REASONS:
+    """Why a state is what it is; those that hold a value are told by their templates."""
+    for template in (*REASONS, *TEMPLATES):
         found = _pattern(template).fullmatch(text)
         if found is not None:
-            return words(template, **found.groupdict())
+            values = {name: words(value) for name, value in found.groupdict().items()}
+            return words(template, **values)
     return words(text)
 
 
@@ -117,9 +119,16 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(template)))
 
 
+_TOLD = frozenset({"reason", "where", "why"})
+"""The values of findings that may be messages themselves; others are names, however they read."""
+
+
 def finding(words: Words, found: Finding) -> list[str]:
     """Something the user should know, and what to do about it, a line each."""
-    values = {name: terminal.visible(value) for name, value in found.values.items()}
+    values = {
+        name: terminal.visible(reason(words, value) if name in _TOLD else value)
+        for name, value in found.values.items()
+    }
     told = [words(found.message, **values)]
     return [*told, words(found.remedy, **values)] if found.remedy else told
 

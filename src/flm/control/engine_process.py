@@ -19,6 +19,7 @@ from flm.domain.engines import (
     NetworkError,
 )
 from flm.domain.models import Model
+from flm.domain.reasons import ENDED, KILLED
 from flm.ports.engines import EngineAdapter, LaunchPlan, Prober, Sighting
 from flm.ports.machine import Machine
 from flm.services.engine_states import Health, Thresholds, judge
@@ -132,5 +133,5 @@ class Started:
 def ending(code: int) -> str:
     """What an exit code means; the kernel kills with 9 what takes too much memory."""
     if code in (-9, 137):
-        return "it was killed, perhaps for want of memory"
-    return f"it ended with code {code}"
+        return KILLED
+    return ENDED.format(code=code)

@@ -13,8 +13,8 @@ LEADS_TO_METADATA = N_("its name leads to the metadata service of a cloud")
 LEADS_NOWHERE = N_("its name leads to no machine's address")
 UNTRUSTED = N_("its certificate is not trusted")
 
-REDIRECTS = "redirects to "
-"""How the reason of an engine begins that sends FLM elsewhere; `destination` follows."""
+ANOTHER_URL = N_("another URL")
+"""The `destination` of a redirect that names none."""
 
 _METADATA = frozenset(
     ipaddress.ip_address(text)
@@ -67,10 +67,10 @@ def destination(location: str) -> str:
         parts = urlsplit(location.strip())
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return "another URL"
+        return ANOTHER_URL
     path = "" if host and parts.path == "/" else parts.path
     at = f"[{host}]" if ":" in host else host
     root = f"{parts.scheme or 'http'}://{at}" if host else ""
     text = f"{root}{f':{port}' if port else ''}{path}"
     shown = "".join(letter for letter in text if "!" <= letter <= "~")
-    return shown[:_MOST] or "another URL"
+    return shown[:_MOST] or ANOTHER_URL

@@ -8,7 +8,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 
-from flm.domain.addresses import REDIRECTS, destination
+from flm.domain.addresses import destination
 from flm.domain.engines import (
     NEEDS_KEY,
     ApiError,
@@ -17,6 +17,7 @@ from flm.domain.engines import (
     Healthy,
     NetworkError,
 )
+from flm.domain.reasons import ANSWERED, BUSY, REDIRECTED
 from flm.ports.engines import NO_ANSWER, Probe
 
 LISTING = 8 << 20
@@ -57,11 +58,12 @@ def state_of(probe: Probe) -> EngineState:
     if probe.status in (401, 403):
         return ApiError(NEEDS_KEY)
     if probe.status == 503:
-        return Degraded(probe.latency_ms, "busy")
+        return Degraded(probe.latency_ms, BUSY)
     if 300 <= probe.status < 400:
-        return ApiError(REDIRECTS + destination(probe.headers.get("location", "")))
+        where = destination(probe.headers.get("location", ""))
+        return ApiError(REDIRECTED.format(where=where))
     if probe.status != 200:
-        return ApiError(f"answered {probe.status}")
+        return ApiError(ANSWERED.format(status=probe.status))
     return Healthy(probe.latency_ms)
 
 

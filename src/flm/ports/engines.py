@@ -13,12 +13,13 @@ import msgspec
 from flm.domain.engines import Address, Engine, EngineId, EngineKind, EngineLoad
 from flm.domain.models import Capability, GgufFile, Model
 from flm.domain.traits import EngineTraits
+from flm.errors import N_
 from flm.ports.machine import Machine
 
 GENERIC = "OpenAI-compatible"
 """The product of an engine that nothing better is known of."""
 
-NO_ANSWER = "no answer in time"
+NO_ANSWER = N_("no answer in time")
 """The ``error`` of a probe that met silence, which a busy engine keeps as well as a dead one."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flm.domain.addresses import LEADS_HERE, LEADS_TO_METADATA, REDIRECTS, UNTRUSTED
+from flm.domain.addresses import LEADS_HERE, LEADS_TO_METADATA, UNTRUSTED
 from flm.domain.engines import (
     NEEDS_KEY,
     Address,
@@ -16,8 +16,11 @@ from flm.domain.engines import (
     InstalledOnly,
     NetworkError,
 )
+from flm.domain.reasons import REDIRECTED
 from flm.errors import N_
 from flm.ports.machine import Host, Machine
+
+_REDIRECTED, _ = REDIRECTED.split("{where}")
 
 _WINDOWS: Mapping[EngineKind, tuple[str, ...]] = {
     "ollama": ("/mnt/*/Users/*/AppData/Local/Programs/Ollama/ollama.exe",),
@@ -74,8 +77,8 @@ def _misled(engine: Engine, address: Address) -> list[Finding]:
     """Why an engine elsewhere is not used, though its user named it."""
     reason = getattr(engine.state, "reason", "")
     values = {"engine": engine.id, "url": address.url, "host": address.host}
-    if isinstance(engine.state, ApiError) and reason.startswith(REDIRECTS):
-        values["where"] = reason.removeprefix(REDIRECTS)
+    if isinstance(engine.state, ApiError) and reason.startswith(_REDIRECTED):
+        values["where"] = reason.removeprefix(_REDIRECTED)
         message = N_("{engine} sends FLM on to {where}; redirects are never followed.")
         remedy = N_("If the engine is there, add that URL instead.")
         return [Finding(code="redirects", message=message, remedy=remedy, values=values)]

@@ -15,14 +15,18 @@ from flm.domain.engines import (
     EngineLoad,
     EngineState,
 )
+from flm.domain.reasons import NO_LIST
 from flm.domain.traits import EngineTraits
 from flm.engines.answers import LISTING, Whole, answered, state_of
 from flm.engines.custom import detect, models, products
 from flm.engines.custom.traits import TRAITS
 from flm.engines.wishes import capable
+from flm.errors import N_
 from flm.ports.engines import Installation, ModelKeeper, Probe, Prober, Sighting, Starter, Wishes
 from flm.ports.machine import Machine
 from flm.wire.snapshot import EngineDialect
+
+NOTHING_LISTED = N_("no list of models at /v1/models")
 
 
 class CustomAdapter:
@@ -98,9 +102,9 @@ class _Perf(msgspec.Struct):
 
 def _state(listing: Probe, found: list[models.Entry] | None) -> EngineState:
     if listing.status == 404:
-        return ApiError("no list of models at /v1/models")
+        return ApiError(NOTHING_LISTED)
     if listing.status == 200 and found is None:
-        return ApiError("its list of models cannot be read")
+        return ApiError(NO_LIST)
     state = state_of(listing)
     if isinstance(state, Degraded) and any(
         word in listing.body.lower() for word in (b"loading", b"starting", b"not ready")

@@ -17,6 +17,7 @@ from flm.domain.engines import (
     EngineLoad,
     EngineState,
 )
+from flm.domain.reasons import NO_LIST
 from flm.domain.traits import EngineTraits
 from flm.engines import metrics
 from flm.engines.answers import LISTING, answered, decoded, state_of
@@ -176,7 +177,7 @@ def _state(
     if listed.status != 200:
         return state_of(listed)
     if found is None:
-        return ApiError("its list of models cannot be read")
+        return ApiError(NO_LIST)
     return state_of(health)
 
 

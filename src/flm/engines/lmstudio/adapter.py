@@ -13,6 +13,7 @@ from flm.domain.engines import (
     EngineState,
 )
 from flm.domain.models import Model
+from flm.domain.reasons import NO_LIST
 from flm.domain.traits import EngineTraits
 from flm.engines.answers import LISTING, state_of
 from flm.engines.commands import fault_in
@@ -102,7 +103,7 @@ def _state(probe: Probe, found: tuple[Model, ...] | None) -> EngineState:
     if _is_locked(probe):
         return ApiError(NEEDS_KEY)
     if probe.status == 200 and found is None:
-        return ApiError("its list of models cannot be read")
+        return ApiError(NO_LIST)
     return state_of(probe)
 
 

@@ -15,6 +15,7 @@ from flm.domain.engines import (
     EngineState,
     Finding,
 )
+from flm.domain.reasons import NO_LIST
 from flm.domain.traits import EngineTraits
 from flm.engines.answers import LISTING, answered, state_of
 from flm.engines.ollama import detect, models
@@ -27,6 +28,8 @@ from flm.errors import N_
 from flm.ports.engines import Installation, ModelKeeper, Probe, Prober, Sighting, Starter, Wishes
 from flm.ports.machine import Machine
 from flm.wire.snapshot import EngineDialect
+
+NO_OLLAMA = N_("no Ollama answers there")
 
 
 class OllamaAdapter:
@@ -103,10 +106,10 @@ def _state(
     version: Probe, told: detect.Version | None, listed: Probe, tags: Sequence[models.Tag] | None
 ) -> EngineState:
     if version.status == 200 and told is None:
-        return ApiError("no Ollama answers there")
+        return ApiError(NO_OLLAMA)
     if version.status == 200 and tags is None:
         listing = state_of(listed)
-        return ApiError("its list of models cannot be read") if listed.status == 200 else listing
+        return ApiError(NO_LIST) if listed.status == 200 else listing
     return state_of(version)
 
 

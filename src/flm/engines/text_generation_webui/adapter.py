@@ -19,9 +19,12 @@ from flm.engines.text_generation_webui import detect, models
 from flm.engines.text_generation_webui.keeper import TextGenerationWebuiKeeper
 from flm.engines.text_generation_webui.launch import TextGenerationWebuiStarter
 from flm.engines.text_generation_webui.traits import TRAITS
+from flm.errors import N_
 from flm.ports.engines import Installation, ModelKeeper, Probe, Prober, Sighting, Starter, Wishes
 from flm.ports.machine import Machine
 from flm.wire.snapshot import EngineDialect
+
+NO_MODEL = N_("its model cannot be read")
 
 
 class TextGenerationWebuiAdapter:
@@ -85,7 +88,7 @@ class TextGenerationWebuiAdapter:
 
 def _state(health: Probe, told: Probe, info: models.Info | None) -> EngineState:
     if health.status == 200 and told.status == 200 and info is None:
-        return ApiError("its model cannot be read")
+        return ApiError(NO_MODEL)
     if health.status == 200 and told.status != 200:
         return state_of(told)
     return state_of(health)

@@ -16,6 +16,7 @@ from flm.domain.engines import (
     EngineState,
 )
 from flm.domain.models import Capability
+from flm.domain.reasons import NO_LIST
 from flm.domain.traits import EngineTraits
 from flm.engines import metrics
 from flm.engines.answers import LISTING, answered, state_of
@@ -23,11 +24,12 @@ from flm.engines.vllm import detect, models
 from flm.engines.vllm.launch import VllmStarter
 from flm.engines.vllm.traits import TRAITS
 from flm.engines.wishes import capable
+from flm.errors import N_
 from flm.ports.engines import Installation, ModelKeeper, Probe, Prober, Sighting, Starter, Wishes
 from flm.ports.machine import Machine
 from flm.wire.snapshot import EngineDialect
 
-DEAD = "its engine process has died; it must be started again"
+DEAD = N_("its engine process has died; it must be started again")
 
 
 class VllmAdapter:
@@ -124,5 +126,5 @@ def _state(health: Probe, listed: Probe, found: list[models.Entry] | None) -> En
     if listed.status != 200:
         return state_of(listed)  # /health asks for no key, so only this tells a wrong one
     if found is None:
-        return ApiError("its list of models cannot be read")
+        return ApiError(NO_LIST)
     return state_of(health)
