@@ -119,7 +119,8 @@ def resolved(words: list[str]) -> tuple[click.Command, click.Context, list[str]]
     while isinstance(command, click.Group) and rest:
         member = command.get_command(context, rest[0])
         assert member is not None, words
-        context = click.Context(member, parent=context, info_name=rest.pop(0))
+        more = member.context_settings
+        context = click.Context(member, parent=context, info_name=rest.pop(0), **more)
         command = member
     return command, context, rest
 
@@ -240,7 +241,7 @@ def test_a_program_is_found_where_the_page_says(adapter: EngineAdapter) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_messages_it_quotes_are_those_that_are_shown(name: str) -> None:
-    """In the reader's language; what engines' adapters say of a state is English in both."""
+    """In the reader's language; what only clients and programs are told is English in both."""
     known = [message for message in catalogues.read("ja") if message.id]
     english_ones = [str(message.id) for message in known]
     for page, texts in (
