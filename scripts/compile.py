@@ -74,8 +74,8 @@ def run(*command: str | Path) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, env=environment(),
     )  # fmt: skip
     if ended.returncode:
-        last = ended.stdout.decode("utf-8", "replace").strip().splitlines()[-20:]
-        raise Failed("\n".join(["", *last]))
+        lines = ended.stdout.decode("utf-8", "replace").strip().splitlines()
+        raise Failed("\n".join(["", *(line[:200] for line in lines[-8:])]))
 
 
 def install_tools() -> Path:
