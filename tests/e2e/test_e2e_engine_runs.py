@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -91,16 +92,19 @@ def test_arguments_that_started_nothing_are_not_remembered(vllm: Shop) -> None:
 def test_who_joins_a_start_with_other_arguments_is_told(vllm: Shop) -> None:
     """Those of the start that was under way count, and are the ones that are remembered."""
     vllm.start()
-    (vllm.bin / "hold").touch()
-    with ThreadPoolExecutor(2) as askers:
+    hold = vllm.bin / "hold"
+    hold.touch()
+    before = set(psutil.Process().children())
+    with ThreadPoolExecutor(2) as askers, contextlib.ExitStack() as held:
+        held.callback(hold.unlink)  # whatever happens, or the askers would be waited for
         first = askers.submit(vllm.flm.tell, "engines", "start", "vllm", "--", "one")
         until(lambda: engine_program.starts(vllm.bin), "the program to run")
         command = [*FLM, "--data-dir", str(vllm.flm.data), "engines", "start", "vllm", "--", "two"]
         second = askers.submit(
             subprocess.run, command, capture_output=True, text=True, env=vllm.flm.environ
         )
-        until(lambda: len(psutil.Process().children()) == 2, "both to wait")
-        (vllm.bin / "hold").unlink()
+        until(lambda: len(set(psutil.Process().children()) - before) == 2, "both to wait")
+        held.close()
         assert first.result()["arguments"] == ["one"]
         assert "was not used and is not remembered: vllm was" in second.result().stderr
     assert vllm.flm.tell("config", "get", "engines.vllm.arguments")["value"] == ["one"]
