@@ -43,6 +43,9 @@ _FORWARDERS = frozenset(
 _STARTED = frozenset({"llama.cpp", "llamafile", "vLLM", "mlx_lm", "FastFlowLM", "SGLang"})
 """What other engines start for themselves; an Ollama below its own app is the engine itself."""
 
+_FLM = "flm"
+"""What FLM's processes are called, and FastFlowLM's."""
+
 JAN_SERVES = 6767
 """`jan serve` exposes its llama-server itself: there it is no child but the service."""
 
@@ -105,12 +108,18 @@ def is_child(identity: Identity, listener: Listener | None, own_pid: int) -> boo
     if not chain or listener is None:
         return False
     above = chain[1:]
-    if own_pid in {pid for pid, _ in above}:
+    if own_pid in {pid for pid, _ in above} or _is_another_flms(identity, chain):
         return True
     if identity.product not in _STARTED or _plain(chain[0][1]) in _FORWARDERS:
         return False
     names = {_plain(name) for _, name in above} & _PARENTS
     return bool(names) and not (names == {"jan"} and listener.port == JAN_SERVES)
+
+
+def _is_another_flms(identity: Identity, chain: Sequence[tuple[int, str]]) -> bool:
+    """Whether an FLM of another data directory runs it: embedded, or started by it."""
+    names = [_plain(name) for _, name in chain]
+    return _FLM in names[1:] or (names[0] == _FLM and identity.product != "FastFlowLM")
 
 
 def is_forwarder(listener: Listener) -> bool:
