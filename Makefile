@@ -6,7 +6,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 VENV := .venv
-COMPILED_TESTS := tests/test_compiled.py tests/gateway tests/e2e/test_e2e_crash.py
+COMPILED_TESTS := tests/test_compiled.py tests/gateway
 PY := $(VENV)/bin/python
 ARGS ?=
 COVERAGE ?=
