@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
+from support.running_flm import started
+
 ROOT = Path(__file__).parent.parent
 ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
 JAPANESE = (ROOT / "README.ja.md").read_text(encoding="utf-8")
@@ -68,7 +70,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     """`flm up --demo`, and the variables of somebody who exported the key it showed."""
     pytest.importorskip("xllamacpp", reason="pip install 'flm-gateway[embedded]'")
     environ = variables(tmp_path_factory.mktemp("readme") / "data")
-    with subprocess.Popen(
+    with started(
         ["flm", "up", "--demo", "--format", "json"],
         env=environ,
         stdout=subprocess.PIPE,

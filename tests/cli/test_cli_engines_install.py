@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.running_flm import FLM, Flm, until
+from tests.support.running_flm import FLM, Flm, started, until
 from tests.support.web_server import WebServer, web_server
 
 from flm.app import Found
@@ -280,14 +280,12 @@ def test_a_checksum_that_is_wrong_installs_nothing(flm: Flm) -> None:
 def test_it_is_not_removed_while_it_runs(flm: Flm, web: WebServer) -> None:
     """Started by whomever; an update lets it run and says so."""
     program = flm.tell("engines", "install", "ollama")["path"]
-    with subprocess.Popen([program, "60"]) as running:
-        try:
-            refused = flm.run("engines", "uninstall", "ollama")
-            release(web, "0.34.0")
-            updated = flm.tell("engines", "install", "ollama", "--update")
-            assert Path(program).exists()
-        finally:
-            running.kill()
+    with started([program, "60"]) as running:
+        refused = flm.run("engines", "uninstall", "ollama")
+        release(web, "0.34.0")
+        updated = flm.tell("engines", "install", "ollama", "--update")
+        assert Path(program).exists()
+        running.kill()
 
     assert refused.error["code"] == "engine_running"
     assert (updated["replaced"], updated["still_runs"]) == ("0.33.0", True)

@@ -19,6 +19,7 @@ import pytest
 from tests.cli.conftest import Flm
 
 from flm.domain.keys import KEY_PATTERN
+from support.running_flm import started
 
 pytest.importorskip("xllamacpp", reason="pip install 'flm-gateway[embedded]'")
 pytestmark = pytest.mark.needs_embedded
@@ -76,7 +77,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dic
     """A running `flm up --demo`: its data directory and the document it printed."""
     data = tmp_path_factory.mktemp("up") / "data"
     command = [*FLM, "up", "--demo", "--port", "0", "--format", "json"]
-    with subprocess.Popen(
+    with started(
         command, env=environ(data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
@@ -352,7 +353,7 @@ def test_an_offer_can_be_left_with_ctrl_c(data_dir: Path) -> None:
 
 def test_without_an_engine_and_a_person_it_serves_and_says_how_to_add_one(data_dir: Path) -> None:
     """A service manager's start must not wait for an answer."""
-    with subprocess.Popen(
+    with started(
         [*FLM, "up", "--port", "0"],
         env=environ(data_dir, NO_ENGINES),
         stdin=subprocess.DEVNULL,

@@ -16,7 +16,7 @@ from e2e_house import call
 from e2e_programs import Shop, shop
 
 from support import engine_program
-from support.running_flm import FLM, Served, until
+from support.running_flm import FLM, Served, started, until
 
 TRUE = {"autostart": "true", "arguments": '["model"]'}
 
@@ -135,7 +135,7 @@ def test_an_engine_that_was_started_outside_is_used(vllm: Shop) -> None:
     served = vllm.start()
     asleep(vllm, "vllm", served, "one")
     command = [vllm.bin / "vllm", "serve", "one", "--port", str(vllm.ports["vllm"])]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as theirs:
+    with started(command, stdout=subprocess.DEVNULL) as theirs:
         until(lambda: len(engine_program.starts(vllm.bin)) == 2, "theirs")
         until(lambda: vllm.flm.tell("engines", "detect") and vllm.state("vllm")[:7] == "running")
         assert vllm.said(served, "one") == "one"
@@ -152,7 +152,7 @@ def test_an_idle_engine_is_stopped_and_comes_back(vllm: Shop, tmp_path: Path) ->
     offset.write_text("0")
     command = [sys.executable, "-P", e2e_later.__file__, str(offset), "--data-dir"]
     command += [str(vllm.flm.data), "--port", "0"]
-    with subprocess.Popen(command, env=vllm.flm.environ):
+    with started(command, env=vllm.flm.environ):
         with vllm.flm.services() as services:
             until(lambda: services.proxies.status(wait=10), "the start")
         served = Served(vllm.flm, vllm.flm.status())
@@ -202,7 +202,7 @@ def test_an_engine_of_the_group_that_flm_did_not_start_is_in_the_way(
     asleep(pair, "vllm-b", served, "b")
     folder = tmp_path / "a"
     command = [folder / "vllm", "serve", "a", "--port", str(pair.ports["vllm-a"])]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as theirs:
+    with started(command, stdout=subprocess.DEVNULL) as theirs:
         until(lambda: pair.flm.tell("engines", "detect") and pair.state("vllm-a")[:7] == "running")
         refused = pair.ask(served, "b")
         assert (refused.status, refused.code) == (503, "engine_group_busy")

@@ -16,7 +16,7 @@ from e2e_house import CHAT, Stream, call, chat
 from support.fakes.base import asked_for, paused
 from support.fakes.ollama import OllamaFake
 from support.fakes.textgen import TextGenerationWebuiFake
-from support.running_flm import FLM, Flm, Served, until
+from support.running_flm import FLM, Flm, Served, started, until
 from support.web_server import WebServer, web_server
 
 CLOUD = "gpt-oss:120b-cloud"
@@ -180,7 +180,7 @@ def test_a_model_is_unloaded_when_what_runs_on_it_has_ended(flm: Flm, ollama: Ol
     with Stream(served.port, key, "tiny") as stream:
         stream.first_word()
         command = flm.command("models", "unload", "tiny")
-        with subprocess.Popen(command, stdout=subprocess.PIPE, env=flm.environ) as unloading:
+        with started(command, stdout=subprocess.PIPE, env=flm.environ) as unloading:
             until(lambda: listed(served, key)["tiny:latest"]["state"] == "unavailable", "withdrawn")
             assert call(served.port, CHAT, key, chat("tiny")).status == 503
             assert ollama.asked("/api/generate") == []
@@ -218,7 +218,7 @@ def test_a_model_that_takes_anothers_place_waits_for_its_requests(flm: Flm) -> N
         with Stream(served.port, key, "webui/tiny") as stream:
             stream.next()
             command = flm.command("models", "load", "Qwen3-8B-Q4_K_M.gguf", "--engine", "webui")
-            with subprocess.Popen(command, stdout=subprocess.PIPE, env=flm.environ) as loading:
+            with started(command, stdout=subprocess.PIPE, env=flm.environ) as loading:
                 until(lambda: listed(served, key)["tiny"]["state"] == "unavailable", "withdrawn")
                 assert webui.asked("/v1/internal/model/load") == []
                 go_on.set()

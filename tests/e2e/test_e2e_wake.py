@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from e2e_engines import SENTENCE, WORDS
 from e2e_house import CHAT, Stream, call, chat, code_of, text_of
 
-from support.running_flm import Flm, Served, alive, until
+from support.running_flm import Flm, Served, alive, started, until
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def test_an_idle_model_is_unloaded_and_comes_back(two: tuple[Flm, str], tmp_path
     offset = tmp_path / "offset"
     offset.write_text("0")
     command = [sys.executable, "-P", e2e_later.__file__, str(offset)]
-    with subprocess.Popen([*command, "--data-dir", str(flm.data), "--port", "0"]):
+    with started([*command, "--data-dir", str(flm.data), "--port", "0"]):
         with flm.services() as services:
             until(lambda: services.proxies.status(wait=10), "the start")
         served = Served(flm, until(lambda: (told := flm.status())["running"] and told, "a start"))

@@ -15,6 +15,7 @@ from flm.ports.processes.listening import Listening, Socket, listening_in
 from flm.ports.processes.machine import LocalMachine
 from flm.ports.processes.surroundings import surroundings
 from support.machines import MadeUp
+from support.running_flm import started
 
 LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, run it on Linux")
 ROUTE = (
@@ -71,7 +72,7 @@ def test_a_module_is_called_by_its_name(tmp_path: Path) -> None:
         "print(s.getsockname()[1], flush=True)\n"
         "sys.stdin.read()\n"
     )
-    with subprocess.Popen(
+    with started(
         [sys.executable, "-m", "vllm.server"],
         cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as child:  # fmt: skip
