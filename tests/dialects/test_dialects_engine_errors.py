@@ -10,7 +10,8 @@ from dialects_recorded import LLAMACPP, OLLAMA, OLLAMA_TARGET, OPENAI_TARGET, VL
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flm.dialects.engine import CODECS, error_body, error_event
+from flm.dialects.clients import FORMS
+from flm.dialects.engine import CODECS
 from flm.dialects.engine_errors import explain
 from flm.dialects.redaction import cleaned
 from flm.errors import Refusal
@@ -212,8 +213,8 @@ def test_errors_have_openais_shape() -> None:
         '{"error":{"message":"say \\"あ\\"","type":"invalid_request_error",'
         '"code":"invalid_value","param":"n"}}'
     ).encode()
-    assert error_body(refusal) == whole
-    assert error_event(refusal) == b"data: " + whole + b"\n\n"
+    assert FORMS["openai"].error(refusal, "req_1") == whole
+    assert FORMS["openai"].broken(refusal, "req_1") == b"data: " + whole + b"\n\n"
 
 
 @pytest.mark.parametrize(

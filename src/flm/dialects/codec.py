@@ -17,11 +17,41 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 """A number of tokens as an engine may say it: one that fits wherever it is kept."""
 
 
+class InputDetails(msgspec.Struct, frozen=True, gc=False):
+    """Of the prompt's tokens those that the engine had in its cache."""
+
+    cached_tokens: Count | None = None
+
+
+class OutputDetails(msgspec.Struct, frozen=True, gc=False):
+    """Of the answer's tokens those that were thoughts."""
+
+    reasoning_tokens: Count | None = None
+
+
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens an engine counted, in OpenAI's words for them; None where it said nothing."""
+    """Tokens an engine counted, in OpenAI's words for them; None where it said nothing.
+
+    ``estimated``: FLM's own guess, where the engine told nothing and cannot be asked.
+    """
 
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+    estimated: bool = False
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Tokens of the prompt that came from the engine's cache."""
+        details = self.prompt_tokens_details
+        return None if details is None else details.cached_tokens
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """Tokens of the answer that were thoughts."""
+        details = self.completion_tokens_details
+        return None if details is None else details.reasoning_tokens
 
 
 class EngineCall(msgspec.Struct, frozen=True):

@@ -17,7 +17,6 @@ from flm.dialects.codec import (
 )
 from flm.dialects.engine_ollama.codec import OllamaCodec
 from flm.dialects.engine_openai.codec import OpenAICodec
-from flm.dialects.openai_errors import error_body, error_event
 from flm.wire.snapshot import EngineDialect
 
 CODECS: Mapping[EngineDialect, EngineDialectCodec] = MappingProxyType(
@@ -31,6 +30,4 @@ __all__ = [
     "EngineDialectCodec",
     "StreamReader",
     "Usage",
-    "error_body",
-    "error_event",
 ]

@@ -14,6 +14,10 @@ Api = Literal[
 
 APIS: tuple[Api, ...] = get_args(Api)
 
+ClientDialect = Literal["openai", "responses", "anthropic", "ollama"]
+"""How a client speaks: its requests, and the errors and streams it can read. `openai` is chat
+completions, and every route that is nobody's own."""
+
 Keeping = Literal["pull", "remove", "load", "unload"]
 """What can be done to an engine's models from outside."""
 

@@ -10,7 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from flm.dialects.engine import Usage, error_body
+from flm.dialects.clients import FORMS
+from flm.dialects.engine import Usage
 from flm.errors import Refusal
 from flm.gateway.edge.caps import Caps
 from flm.gateway.edge.connection import CLOSED, Connection, extra_of
@@ -21,7 +22,7 @@ from flm.gateway.guards import AFTER_ROUTE
 from flm.gateway.guards.host import HostGuard
 from flm.gateway.journal import Journal
 from flm.gateway.live import Live, LiveTarget
-from flm.gateway.routes import RouteTable
+from flm.gateway.routes import RouteTable, dialect_of
 from flm.gateway.wakes import Wakes
 from flm.ports.clock import Clock
 from flm.wire.channel import MAX_SUSPECTS, Wake
@@ -85,9 +86,11 @@ class GatewayDesk:
         if route is None:
             path = decoded(request.path)
             exchange.route_name = path.decode("utf-8", "replace")
+            exchange.dialect = dialect_of(path)
             route = self.table.find(request.method, path)
         exchange.route = route
         exchange.route_name = route.name
+        exchange.dialect = route.dialect
         for guard in AFTER_ROUTE:
             guard(exchange, self.live)
 
@@ -131,17 +134,20 @@ class GatewayDesk:
     def _refuse(self, exchange: Exchange, connection: Connection, refusal: Refusal) -> None:
         if refusal.close:
             connection.closing = True
-        body = self.refused(exchange, refusal)
+        status, body = self.refused(exchange, refusal)
         if (
             connection.phase is not CLOSED
         ):  # it may have left while the reason to end it was on its way
-            connection.answer(exchange, refusal.status, JSON, body, extra_of(refusal))
+            connection.answer(exchange, status, JSON, body, extra_of(refusal))
 
-    def refused(self, exchange: Exchange, refusal: Refusal) -> bytes:
-        """Record a refusal; the body that says it."""
+    def refused(self, exchange: Exchange, refusal: Refusal) -> tuple[int, bytes]:
+        """Record a refusal; the status and the body that say it in the client's dialect."""
+        form = FORMS[exchange.dialect]
+        status = form.status(refusal)
         exchange.failed(refusal)
+        exchange.status = status
         self.record(exchange)
-        return error_body(refusal)
+        return status, form.error(refusal, exchange.id.decode())
 
     # What an endpoint asks.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flm.domain.records import JournalRecord
+from flm.domain.traits import ClientDialect
 from flm.errors import Refusal
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class Exchange:
     key_id = ""
     model = ""
     engine = ""
+    api = ""
+    details = ""
+    dialect: ClientDialect = "openai"
     status = 0
     error = ""
     streamed = False
@@ -89,4 +93,9 @@ class Exchange:
             tokens_out=None if usage is None else usage.completion_tokens,
             client=self.client,
             streamed=self.streamed,
+            cached_tokens=None if usage is None else usage.cached_tokens,
+            reasoning_tokens=None if usage is None else usage.reasoning_tokens,
+            estimated=usage is not None and usage.estimated,
+            api=self.api,
+            details=self.details,
         )

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from flm.domain.traits import ClientDialect
 from flm.errors import Refusal, StartError
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ Endpoint = Callable[["Exchange", "Connection", "GatewayDesk"], Awaitable[None]]
 Permission = Literal["public", "inference"]
 """public: anybody who reaches the listener; inference: any usable key."""
 
+_DIALECTS: tuple[tuple[bytes, ClientDialect], ...] = (
+    (b"/v1/messages", "anthropic"),
+    (b"/v1/responses", "responses"),
+    (b"/api/", "ollama"),
+)
+
 PERMISSIONS: frozenset[str] = frozenset(("public", "inference"))
 BODY_LIMIT = 32 << 20
 NO_BODY = 64 << 10
@@ -29,7 +36,10 @@ NO_BODY = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route. With ``prefix`` the path goes on behind it: what follows is a name."""
+    """One route. With ``prefix`` the path goes on behind it: what follows is a name.
+
+    ``dialect``: how its clients read errors and streams.
+    """
 
     name: str
     method: bytes
@@ -39,6 +49,15 @@ class Route:
     body_limit: int = NO_BODY
     prefix: bool = False
     journalled: bool = True
+    dialect: ClientDialect = "openai"
+
+
+def dialect_of(path: bytes) -> ClientDialect:
+    """How whoever asks for a decoded path reads errors, whether or not there is such a route."""
+    for start, dialect in _DIALECTS:
+        if path.startswith(start):
+            return dialect
+    return "openai"
 
 
 class RouteTable:

@@ -121,4 +121,5 @@ def _status(text: str) -> ColumnElement[bool]:
 def _record(row: Row[Any]) -> RequestRecord:
     values = dict(row._mapping)
     values["streamed"] = bool(values["streamed"])
+    values["estimated"] = bool(values["estimated"])
     return RequestRecord(**values)

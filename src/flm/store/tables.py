@@ -115,6 +115,11 @@ records = Table(
     Column("tokens_out", Integer),
     Column("client", Text, nullable=False),
     Column("streamed", Integer, nullable=False),
+    Column("cached_tokens", Integer),
+    Column("reasoning_tokens", Integer),
+    Column("estimated", Integer, nullable=False, server_default="0"),
+    Column("api", Text, nullable=False, server_default=""),
+    Column("details", Text, nullable=False, server_default=""),
 )
 # One index answers every filter, newest first: what does not match is passed over inside it, a
 # million records in less than 0.1 s, and no row is read for it. An index for each filter would

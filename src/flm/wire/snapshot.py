@@ -12,6 +12,7 @@ import msgspec
 
 from flm.domain.models import Capability, ModelState
 from flm.domain.policy import Policy
+from flm.domain.publications import Profile
 from flm.domain.traits import Api
 
 EngineDialect = Literal["openai", "ollama"]
@@ -77,12 +78,36 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
     remote: bool = False
 
 
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """A publication with its template and profile; see `domain.publications`.
+
+    ``system`` and ``user`` are the template's with all variables but `{{input}}` filled in;
+    ``template`` is `name@version`, '' without one.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    allow_remote: bool = False
+    keys: tuple[str, ...] = ()
+    template: str = ""
+    system: str = ""
+    user: str = ""
+    profile: Profile | None = None
+    created: int = 0
+
+
 class Routes(msgspec.Struct, frozen=True):
-    """Everything that can be asked for: names and targets. The revision counts compilations."""
+    """Everything that can be asked for: names and targets. The revision counts compilations.
+
+    ``published``: publications by name, patterns among them; ``default``: the name that answers
+    for unknown ones, '' for none (`models.default`).
+    """
 
     revision: int
     models: dict[str, ModelEntry]
     targets: dict[str, Target]
+    published: dict[str, Published] = {}
+    default: str = ""
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

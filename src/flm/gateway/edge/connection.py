@@ -65,8 +65,8 @@ class Desk(Protocol):
         """The exchange's life from here; ends with `connection.finish`."""
         ...
 
-    def refused(self, exchange: Exchange, refusal: Refusal) -> bytes:
-        """Record a refusal; the body that says it."""
+    def refused(self, exchange: Exchange, refusal: Refusal) -> tuple[int, bytes]:
+        """Record a refusal; the status and the body that say it."""
         ...
 
 
@@ -121,8 +121,8 @@ class Connection(asyncio.Protocol):
             retry_after=1,
         )
         exchange = self._desk.open_exchange(address, self._loopback, self._since)
-        body = self._desk.refused(exchange, refusal)
-        self.answer(exchange, refusal.status, JSON, body, extra_of(refusal))
+        status, body = self._desk.refused(exchange, refusal)
+        self.answer(exchange, status, JSON, body, extra_of(refusal))
         self._transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -294,8 +294,8 @@ class Connection(asyncio.Protocol):
         if unread or refusal.close:
             self.closing = True
         self._reader.chunks = []
-        body = self._desk.refused(exchange, refusal)
-        self.answer(exchange, refusal.status, JSON, body, extra_of(refusal))
+        status, body = self._desk.refused(exchange, refusal)
+        self.answer(exchange, status, JSON, body, extra_of(refusal))
         self.finish()
 
     # Answers.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from flm.dialects.engine import StreamReader, error_event
+from flm.dialects.clients import FORMS
+from flm.dialects.engine import StreamReader
 from flm.errors import EngineError, Refusal, StreamBroken
 from flm.gateway.edge.connection import CLOSED
 from flm.gateway.edge.heads import SSE
@@ -190,4 +191,5 @@ class Relay:
         self._desk.note_usage(exchange, self._reader.usage)
         self._desk.record(exchange)
         if self._connection.phase is not CLOSED:
-            self._connection.end_stream(error_event(refusal))
+            form = FORMS[exchange.dialect]
+            self._connection.end_stream(form.broken(refusal, exchange.id.decode()))

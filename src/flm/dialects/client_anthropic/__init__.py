@@ -1,0 +1,1 @@
+"""Anthropic's Messages: requests into chat completions, and their answers back."""

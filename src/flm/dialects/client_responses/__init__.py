@@ -1,0 +1,1 @@
+"""OpenAI's Responses: requests into chat completions, and their answers back."""
