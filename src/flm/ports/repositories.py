@@ -15,7 +15,9 @@ from flm.domain.engines import Engine, EngineDefinition, EngineId, KnownEngine
 from flm.domain.keys import ApiKey, KeyId
 from flm.domain.models import GgufFile, Model
 from flm.domain.policy import Policy
+from flm.domain.publications import Profile, PromptTemplate, Publication
 from flm.domain.records import RequestRecord
+from flm.domain.usage import By, Tally
 
 
 class Checkpoint(NamedTuple):
@@ -35,6 +37,45 @@ class RecordFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: str | None = None
     model: str | None = None
     key: str | None = None
+    engine: str | None = None
+    api: str | None = None
+
+
+class Place(NamedTuple):
+    """A place in the order in which records were stored: that of the record `id`, '' none yet."""
+
+    number: int = 0
+    id: str = ""
+
+
+class Arrived(NamedTuple):
+    """Records in the order in which they were stored, and where to look on from."""
+
+    records: list[RequestRecord]
+    place: Place
+
+
+class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sums to show, told apart by ``by``. ``since`` and ``until``: UTC seconds, the starts
+    of hours; what begins before ``until`` counts. ``key``: a key's id.
+    """
+
+    by: By
+    since: int | None = None
+    until: int | None = None
+    key: str | None = None
+    model: str | None = None
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What was used in a span, by name, or by time for hours and days (UTC seconds).
+
+    ``since`` and ``until`` as they were taken: whole days where no hours are kept any more.
+    """
+
+    since: int | None
+    until: int | None
+    rows: dict[str | int, Tally]
 
 
 class SettingsRepository(Protocol):
@@ -141,6 +182,55 @@ class KeyRepository(Protocol):
         ...
 
 
+class PublicationRepository(Protocol):
+    """Publications (config.db)."""
+
+    def all(self) -> list[Publication]:
+        """By name."""
+        ...
+
+    def get(self, name: str) -> Publication | None: ...
+    def add(self, publication: Publication) -> None:
+        """Raises `Conflict` when the name is taken."""
+        ...
+
+    def replace(self, publication: Publication) -> bool:
+        """Put it in place of the one of its name; False when there is none."""
+        ...
+
+    def remove(self, name: str) -> bool: ...
+
+
+class PromptRepository(Protocol):
+    """Prompt templates by name and version (config.db). A number is never used twice."""
+
+    def all(self) -> list[PromptTemplate]:
+        """Every version, by name, the oldest first."""
+        ...
+
+    def add(self, template: PromptTemplate) -> PromptTemplate:
+        """Keep it as the next version of its name, which is in the answer."""
+        ...
+
+    def remove(self, name: str, version: int | None = None) -> int:
+        """One version, or all of them; how many went."""
+        ...
+
+
+class ProfileRepository(Protocol):
+    """Model profiles (config.db)."""
+
+    def all(self) -> list[Profile]:
+        """By name."""
+        ...
+
+    def save(self, profile: Profile) -> None:
+        """Add it, or put it in place of the one of its name."""
+        ...
+
+    def remove(self, name: str) -> bool: ...
+
+
 class PolicyRepository(Protocol):
     """The policy document (security.db)."""
 
@@ -161,8 +251,27 @@ class RecordRepository(Protocol):
         """Newest first."""
         ...
 
+    def latest(self, wanted: RecordFilter) -> Arrived:
+        """The newest ``limit`` records that match, and the place after everything stored."""
+        ...
+
+    def after(self, place: Place, wanted: RecordFilter) -> Arrived:
+        """Records that match and were stored after `place`, whatever their times; at most
+        ``limit`` of them, the next ones being for the next call.
+        """
+        ...
+
     def prune(self, before: float, keep: int) -> int:
         """Remove records older than `before`, and the oldest beyond `keep`; how many went."""
+        ...
+
+
+class UsageRepository(Protocol):
+    """What was used (telemetry.db): summed as records are stored, and kept longer than they."""
+
+    def sums(self, wanted: UsageFilter) -> Usage: ...
+    def prune(self, hours_before: float, days_before: float) -> int:
+        """Remove the sums of hours and of days that are older (UTC seconds); how many went."""
         ...
 
 
@@ -183,6 +292,9 @@ class Everything(NamedTuple):
     keys: list[ApiKey]
     policy: Policy
     known: Sequence[KnownEngine] = ()
+    publications: Sequence[Publication] = ()
+    templates: Sequence[PromptTemplate] = ()
+    profiles: Sequence[Profile] = ()
 
 
 class Store(Protocol):
@@ -197,9 +309,17 @@ class Store(Protocol):
     @property
     def keys(self) -> KeyRepository: ...
     @property
+    def publications(self) -> PublicationRepository: ...
+    @property
+    def prompts(self) -> PromptRepository: ...
+    @property
+    def profiles(self) -> ProfileRepository: ...
+    @property
     def policy(self) -> PolicyRepository: ...
     @property
     def records(self) -> RecordRepository: ...
+    @property
+    def usage(self) -> UsageRepository: ...
     @property
     def health(self) -> HealthRepository: ...
 

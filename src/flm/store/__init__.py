@@ -14,10 +14,14 @@ from flm.store.health import SqlHealth
 from flm.store.keys import SqlKeys
 from flm.store.migrate import migrate
 from flm.store.policy import SqlPolicy
+from flm.store.profiles import SqlProfiles
+from flm.store.prompts import SqlPrompts
+from flm.store.publications import SqlPublications
 from flm.store.records import SqlRecords
 from flm.store.secrets import FileSecrets
 from flm.store.settings import SqlSettings
 from flm.store.tables import config_revision, security_revision
+from flm.store.usage import SqlUsage
 
 __all__ = ["FileSecrets", "SqlStore", "migrate", "open_store"]
 
@@ -34,9 +38,13 @@ class SqlStore:
         self.settings = SqlSettings(self._config)
         self.engines = SqlEngines(self._config)
         self.files = SqlFiles(self._config)
+        self.publications = SqlPublications(self._config)
+        self.prompts = SqlPrompts(self._config)
+        self.profiles = SqlProfiles(self._config)
         self.keys = SqlKeys(self._security)
         self.policy = SqlPolicy(self._security)
         self.records = SqlRecords(self._telemetry)
+        self.usage = SqlUsage(self._telemetry)
         self.health = SqlHealth(self._telemetry)
 
     def revisions(self) -> Revisions:
@@ -54,6 +62,9 @@ class SqlStore:
             definitions = self.engines.read(connection)
             known = self.engines.read_known(connection)
             files = self.files.read(connection)
+            publications = self.publications.read(connection)
+            templates = self.prompts.read(connection)
+            profiles = self.profiles.read(connection)
         with self._security.read() as connection:
             return Everything(
                 revisions=Revisions(config, self._security.revision(connection)),
@@ -63,6 +74,9 @@ class SqlStore:
                 keys=self.keys.read(connection),
                 policy=self.policy.read(connection),
                 known=known,
+                publications=tuple(publications),
+                templates=tuple(templates),
+                profiles=tuple(profiles),
             )
 
     def close(self) -> None:

@@ -7,14 +7,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    and_,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from flm.domain.records import RequestRecord
 from flm.errors import N_, InvalidValue
-from flm.ports.repositories import Checkpoint, RecordFilter
+from flm.ports.repositories import Arrived, Checkpoint, Place, RecordFilter
 from flm.store.database import Database, insert_or_ignore, insert_or_update
 from flm.store.tables import checkpoints
 from flm.store.tables import records as table
+from flm.store.usage import add_usage
 
 BATCH = 5_000
 """Rows that one transaction of `prune` removes: it holds the write lock for well under 1 s."""
@@ -29,10 +41,18 @@ class SqlRecords:
         self._database = database
 
     def store(self, instance: str, records: Sequence[RequestRecord], upto: Checkpoint) -> int:
-        """Insert-or-ignore by id and move the checkpoint in one transaction; how many were new."""
+        """Insert-or-ignore by id and move the checkpoint in one transaction; how many were new.
+
+        Those are counted in the sums of what was used, in the same transaction.
+        """
         mark = {"instance": instance, "segment": upto.segment, "position": upto.offset}
         with self._database.write() as connection:
+            before = _last(connection)
             new = insert_or_ignore(connection, table, map(msgspec.structs.astuple, records))
+            if new == len(records):
+                add_usage(connection, records)
+            elif new:
+                add_usage(connection, _stored_after(connection, before, records))
             insert_or_update(connection, checkpoints, mark)
             return new
 
@@ -52,23 +72,33 @@ class SqlRecords:
 
     def search(self, wanted: RecordFilter) -> list[RequestRecord]:
         """Newest first. Raises `InvalidValue` for a status that is none."""
-        conditions: list[ColumnElement[bool]] = []
-        if wanted.since is not None:
-            conditions.append(table.c.time >= wanted.since)
-        if wanted.model is not None:
-            conditions.append(table.c.model == wanted.model)
-        if wanted.key is not None:
-            conditions.append(table.c.key_id == wanted.key)
-        if wanted.status is not None:
-            conditions.append(_status(wanted.status))
-        query = (
-            select(table)
-            .where(*conditions)
-            .order_by(table.c.time.desc(), table.c.id.desc())
-            .limit(wanted.limit)
-        )
         with self._database.read() as connection:
-            return [_record(row) for row in connection.execute(query)]
+            return _newest(connection, wanted)
+
+    def latest(self, wanted: RecordFilter) -> Arrived:
+        """The newest records that match, oldest of them first, and the place to look on from."""
+        with self._database.read() as connection:
+            place = _place(connection, _last(connection))
+            found = _newest(connection, wanted) if wanted.limit else []
+        return Arrived(found[::-1], place)
+
+    def after(self, place: Place, wanted: RecordFilter) -> Arrived:
+        """What was stored after `place` and matches; see the port."""
+        with self._database.read() as connection:
+            last = _last(connection)
+            start = place.number if place.number <= last else _moved(connection, place)
+            if last == start:
+                return Arrived([], place)
+            query = (
+                select(table, _ROW)
+                .where(_ROW > start, _ROW <= last, *_conditions(wanted))
+                .order_by(_ROW)
+                .limit(wanted.limit)
+            )
+            rows = connection.execute(query).all()
+            if len(rows) == wanted.limit:
+                last = int(rows[-1]._mapping[_ROW])
+            return Arrived([_record(row) for row in rows], _place(connection, last))
 
     def prune(self, before: float, keep: int) -> int:
         """Remove records older than `before`, and the oldest beyond `keep`; how many went.
@@ -95,6 +125,65 @@ class SqlRecords:
             return connection.execute(delete(table).where(table.c.id.in_(oldest))).rowcount
 
 
+# SQLite numbers rows in the order in which they are stored.
+_ROW: ColumnElement[int] = literal_column("records.rowid", Integer)
+
+
+def _last(connection: Connection) -> int:
+    """The number of the record that was stored last, 0 of none."""
+    return connection.execute(select(func.max(_ROW)).select_from(table)).scalar() or 0
+
+
+def _place(connection: Connection, number: int) -> Place:
+    found = connection.execute(select(table.c.id).where(number == _ROW)).scalar()
+    return Place(number, found or "")
+
+
+def _moved(connection: Connection, place: Place) -> int:
+    """Where `place` is when rows were numbered anew: by VACUUM, or after all of them went."""
+    return connection.execute(select(_ROW).where(table.c.id == place.id)).scalar() or 0
+
+
+def _stored_after(
+    connection: Connection, before: int, records: Sequence[RequestRecord]
+) -> list[RequestRecord]:
+    """Those of `records` that were new, each once: some were stored before, or are there twice."""
+    query = select(table.c.id).where(before < _ROW)
+    new = set(connection.execute(query).scalars())
+    first: dict[str, RequestRecord] = {}
+    for record in records:
+        if record.id in new:
+            first.setdefault(record.id, record)
+    return list(first.values())
+
+
+def _newest(connection: Connection, wanted: RecordFilter) -> list[RequestRecord]:
+    query = (
+        select(table)
+        .where(*_conditions(wanted))
+        .order_by(table.c.time.desc(), table.c.id.desc())
+        .limit(wanted.limit)
+    )
+    return [_record(row) for row in connection.execute(query)]
+
+
+def _conditions(wanted: RecordFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.since is not None:
+        conditions.append(table.c.time >= wanted.since)
+    if wanted.status is not None:
+        conditions.append(_status(wanted.status))
+    for column, value in (
+        (table.c.model, wanted.model),
+        (table.c.key_id, wanted.key),
+        (table.c.engine, wanted.engine),
+        (table.c.api, wanted.api),
+    ):
+        if value is not None:
+            conditions.append(column == value)
+    return conditions
+
+
 def _status(text: str) -> ColumnElement[bool]:
     """The condition for '404', '4xx', '400-499', 'ok' or 'error'."""
     if text == "ok":
@@ -119,7 +208,7 @@ def _status(text: str) -> ColumnElement[bool]:
 
 
 def _record(row: Row[Any]) -> RequestRecord:
-    values = dict(row._mapping)
+    values = {name: row._mapping[name] for name in RequestRecord.__struct_fields__}
     values["streamed"] = bool(values["streamed"])
     values["estimated"] = bool(values["estimated"])
     return RequestRecord(**values)

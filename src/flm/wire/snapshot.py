@@ -10,8 +10,10 @@ from typing import Literal
 
 import msgspec
 
+from flm.domain.keys import OWNER_ID
 from flm.domain.models import Capability, ModelState
 from flm.domain.policy import Policy
+from flm.domain.prompts import Pieces
 from flm.domain.publications import Profile
 from flm.domain.traits import Api
 
@@ -81,19 +83,31 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Published(msgspec.Struct, frozen=True, kw_only=True):
     """A publication with its template and profile; see `domain.publications`.
 
-    ``system`` and ``user`` are the template's with all variables but `{{input}}` filled in;
-    ``template`` is `name@version`, '' without one.
+    ``models``: those that may be asked, () when its template or profile is missing. ``limited``:
+    only ``keys`` may use it, nobody where there are none left; else every key. ``system`` and
+    ``user`` are the template's (`domain.prompts.Pieces`) with all variables filled in but
+    `{{input}}` and `{{date}}`; ``template`` is `name@version`, '' without one.
     """
 
     name: str
     models: tuple[str, ...]
     allow_remote: bool = False
+    limited: bool = False
     keys: tuple[str, ...] = ()
     template: str = ""
-    system: str = ""
-    user: str = ""
+    system: Pieces = ()
+    user: Pieces = ()
     profile: Profile | None = None
     created: int = 0
+
+    @property
+    def shapes(self) -> bool:
+        """Whether anything is laid over what a client sends."""
+        return bool(self.system or self.user) or self.profile is not None
+
+    def open_to(self, key_id: str) -> bool:
+        """Whether that key may use it. The owner of this machine may use everything."""
+        return not self.limited or key_id in self.keys or key_id == OWNER_ID
 
 
 class Routes(msgspec.Struct, frozen=True):
@@ -120,6 +134,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     first_byte_seconds: float = 600.0
     connect_seconds: float = 5.0
     wake_seconds: float = 120.0
+    ping_seconds: float = 15.0
+    breaker_failures: int = 5
+    breaker_seconds: float = 10.0
+    slow_seconds: float = 120.0
     journal_cap_bytes: int = 1 << 30
 
 
