@@ -12,6 +12,7 @@ from flm.errors import Refusal
 if TYPE_CHECKING:
     from flm.dialects.codec import Usage
     from flm.gateway.edge.request import Request
+    from flm.gateway.edge.upload import Upload
     from flm.gateway.routes import Route
     from flm.gateway.running import Run
 
@@ -27,7 +28,8 @@ class Exchange:
     """One request and what becomes of it.
 
     ``abort`` ends it from outside, at once and once: the client left, its key was revoked, a
-    deadline passed, the gateway leaves. Times are the clock's monotonic seconds.
+    deadline passed, the gateway leaves. Times are the clock's monotonic seconds. ``codings``: what
+    is to be taken off its body.
     """
 
     # Defaults on the class: an instance is made for every request and sets few of them.
@@ -35,12 +37,14 @@ class Exchange:
     route: Route | None = None
     route_name = ""
     body = b""
+    upload: Upload | None = None
     key_id = ""
     model = ""
     engine = ""
     api = ""
     details = ""
     dialect: ClientDialect = "openai"
+    codings: tuple[str, ...] = ()
     status = 0
     error = ""
     streamed = False

@@ -16,11 +16,15 @@ from flm.errors import Refusal, StartError
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
     from flm.gateway.edge.connection import Connection
+    from flm.gateway.edge.request import Request
     from flm.gateway.exchange import Exchange
 
 Endpoint = Callable[["Exchange", "Connection", "GatewayDesk"], Awaitable[None]]
 Permission = Literal["public", "inference"]
 """public: anybody who reaches the listener; inference: any usable key."""
+
+Content = Literal["json", "multipart"]
+"""What kind of body a POST brings."""
 
 _DIALECTS: tuple[tuple[bytes, ClientDialect], ...] = (
     (b"/v1/messages", "anthropic"),
@@ -38,7 +42,8 @@ NO_BODY = 64 << 10
 class Route:
     """One route. With ``prefix`` the path goes on behind it: what follows is a name.
 
-    ``dialect``: how its clients read errors and streams.
+    ``dialect``: how its clients read errors and streams. ``content``: a body that is `multipart`
+    is passed on while it arrives (`Exchange.upload`).
     """
 
     name: str
@@ -50,6 +55,7 @@ class Route:
     prefix: bool = False
     journalled: bool = True
     dialect: ClientDialect = "openai"
+    content: Content = "json"
 
 
 def dialect_of(path: bytes) -> ClientDialect:
@@ -58,6 +64,26 @@ def dialect_of(path: bytes) -> ClientDialect:
         if path.startswith(start):
             return dialect
     return "openai"
+
+
+def tolerated(path: bytes) -> bytes:
+    """The path a client meant whose base URL was set with `/v1` too many, or a slash at its end.
+
+    What comes out is looked up like any other: exactly.
+    """
+    if path.startswith(b"/v1/v1/"):
+        path = path[3:]
+    return path[:-1] if len(path) > 1 and path.endswith(b"/") else path
+
+
+def is_preflight(request: Request) -> bool:
+    """Whether a browser asks if a page of another origin may ask (Fetch standard, section 3.3)."""
+    values = request.values
+    return (
+        request.method == b"OPTIONS"
+        and b"origin" in values
+        and b"access-control-request-method" in values
+    )
 
 
 class RouteTable:
@@ -99,6 +125,15 @@ class RouteTable:
             "This route does not take that method.",
             headers=((b"allow", self.allow(path)),),
         )
+
+    def asked(self, request: Request, path: bytes) -> Route:
+        """The route of a request with that decoded path; a preflight finds OPTIONS anywhere.
+
+        A page that was set up wrongly is no attacker: what it asks next is refused, not this.
+        """
+        if self._options is not None and is_preflight(request):
+            return self._options
+        return self.find(request.method, path)
 
     def methods(self, path: bytes) -> list[bytes]:
         """The methods served on a decoded path; none when there is no such path."""

@@ -15,6 +15,8 @@ from flm.errors import Refusal
 from flm.gateway.edge.caps import HELD_BYTES, Caps
 from flm.gateway.edge.heads import JSON, Heads
 from flm.gateway.edge.reader import RequestReader, too_large
+from flm.gateway.edge.request import Request
+from flm.gateway.edge.upload import Upload
 from flm.gateway.exchange import ClientGone, Exchange
 from flm.gateway.running import Run
 from flm.ports.clock import Clock
@@ -35,13 +37,14 @@ class Phase(Enum):
 
     HEAD = auto()
     BODY = auto()
+    UPLOAD = auto()
     BUSY = auto()
     LINGER = auto()
     CLOSED = auto()
 
 
 # Looked up by name in the class, a member costs a Python call each time (CPython 3.11).
-HEAD, BODY, BUSY, LINGER, CLOSED = Phase
+HEAD, BODY, UPLOAD, BUSY, LINGER, CLOSED = Phase
 
 
 class Desk(Protocol):
@@ -134,6 +137,8 @@ class Connection(asyncio.Protocol):
             self._hold(data)
         elif phase is BODY:
             self._take_body(data)
+        elif phase is UPLOAD:
+            self._pass_on(data)
         elif phase is LINGER:
             self._discarded += len(data)
             if self._discarded > LINGER_BYTES:
@@ -208,6 +213,9 @@ class Connection(asyncio.Protocol):
         self._desk.judge(exchange)
         route = exchange.route
         assert route is not None
+        if route.content == "multipart":
+            self._upload(exchange, route.body_limit)
+            return
         if reader.size:
             self._buffered = reader.size
             self._desk.caps.bodies += reader.size
@@ -218,9 +226,7 @@ class Connection(asyncio.Protocol):
         if request.length is not None and request.length > route.body_limit:
             raise too_large(route.body_limit)
         self.phase = BODY
-        self._body_at = self._desk.clock.monotonic()
-        if not request.http10 and request.values.get(b"expect", b"").lower() == b"100-continue":
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._expect_body(request)
         if reader.rest:
             rest, reader.rest = reader.rest, b""
             self._take_body(rest)
@@ -246,6 +252,57 @@ class Connection(asyncio.Protocol):
         if complete:
             self._start()
 
+    def _expect_body(self, request: Request) -> None:
+        self._body_at = self._desk.clock.monotonic()
+        if not request.http10 and request.values.get(b"expect", b"").lower() == b"100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _upload(self, exchange: Exchange, limit: int) -> None:
+        """Start at once: the body is passed on while it arrives."""
+        reader, request = self._reader, exchange.request
+        assert request is not None
+        reader.body_limit = limit
+        if max(request.length or 0, reader.size) > limit:
+            raise too_large(limit)
+        exchange.upload = upload = Upload(self._desk.caps, self._transport)
+        if reader.complete:
+            self._held, reader.rest = reader.rest, b""
+            self._passed(upload)
+            self._run(exchange)
+            return
+        self.phase = UPLOAD
+        self._expect_body(request)
+        rest, reader.rest = reader.rest, b""
+        self._passed(upload)
+        self._run(exchange)
+        if rest and self.phase is UPLOAD:
+            self._pass_on(rest)
+
+    def _pass_on(self, data: bytes) -> None:
+        """Bytes of a body whose exchange runs already."""
+        exchange, reader = self._exchange, self._reader
+        assert exchange is not None
+        upload = exchange.upload
+        assert upload is not None
+        try:
+            reader.body(data)
+        except Refusal as refusal:
+            reader.chunks = []
+            upload.close()
+            exchange.abort(refusal)
+            return
+        self._passed(upload)
+
+    def _passed(self, upload: Upload) -> None:
+        """Give the pieces that were read; with the last one the rest is the next request's."""
+        reader = self._reader
+        pieces, reader.chunks = reader.chunks, []
+        if reader.complete:
+            self.phase = BUSY
+            rest, reader.rest = reader.rest, b""
+            self._hold(rest)
+        upload.feed(pieces, reader.complete)
+
     def _start(self) -> None:
         exchange = self._exchange
         assert exchange is not None
@@ -255,6 +312,9 @@ class Connection(asyncio.Protocol):
         self._held = reader.rest
         reader.rest = b""
         self.phase = BUSY
+        self._run(exchange)
+
+    def _run(self, exchange: Exchange) -> None:
         # Kept by the exchange; serve() is the boundary that sees every exception.
         exchange.run = run = Run(self._desk.serve(exchange, self))
         run.step()
@@ -277,7 +337,7 @@ class Connection(asyncio.Protocol):
         phase, self.phase = self.phase, CLOSED
         if exchange is None:
             return
-        if phase is BUSY:
+        if phase is BUSY or phase is UPLOAD:
             exchange.abort(ClientGone())
         elif phase is BODY:
             self._exchange = None
@@ -305,6 +365,8 @@ class Connection(asyncio.Protocol):
     ) -> None:
         """Send an answer of known length. `extra`: whole header lines."""
         request = exchange.request
+        if self.phase is UPLOAD:
+            self.closing = True  # what is still on its way cannot be told from a next request
         if request is None or not request.keep_alive or request.http10 or self._desk.draining:
             extra += self._persistence(exchange)
         elif self.closing:
@@ -317,6 +379,11 @@ class Connection(asyncio.Protocol):
         if self._blocked_at is not None:
             self._unsent += len(body)
             self._desk.caps.answers += len(body)
+
+    def answer_nothing(self, exchange: Exchange, extra: bytes) -> None:
+        """Send 204, an answer without a body. `extra`: whole header lines."""
+        extra += self._persistence(exchange)
+        self._transport.write(self._desk.heads.bodiless(204, exchange.id, extra))
 
     def _persistence(self, exchange: Exchange) -> bytes:
         request = exchange.request
@@ -333,6 +400,8 @@ class Connection(asyncio.Protocol):
         """
         request = exchange.request
         assert request is not None
+        if self.phase is UPLOAD:
+            self.closing = True
         if request.http10:
             self.closing = True
             extra = lines
@@ -365,7 +434,9 @@ class Connection(asyncio.Protocol):
 
     def finish(self) -> None:
         """The exchange is over: next request, or close."""
-        self._exchange = None
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and exchange.upload is not None:
+            exchange.upload.close()
         if self._buffered:
             self._release()
         if self.phase is CLOSED:
@@ -419,7 +490,7 @@ class Connection(asyncio.Protocol):
             self.phase = CLOSED
             self._transport.close()
             return True
-        return self.phase not in (BUSY, BODY)
+        return self.phase not in (BUSY, BODY, UPLOAD)
 
     def abort_exchange(self, reason: Refusal) -> None:
         """End the exchange that runs or whose body is arriving, if there is one, with `reason`."""
@@ -449,6 +520,8 @@ class Connection(asyncio.Protocol):
                 self._drop()
         else:
             exchange = self._exchange
+            if phase is UPLOAD and exchange is not None:
+                self._sweep_upload(exchange, now)
             if exchange is not None and exchange.on_sweep is not None:
                 exchange.on_sweep(now)
             if exchange is not None and exchange.deadline is not None and now > exchange.deadline:
@@ -476,11 +549,19 @@ class Connection(asyncio.Protocol):
                 self._drop()  # it has not even taken its last answer
 
     def _sweep_body(self, now: float) -> None:
+        if self._is_slow(now):
+            self._refuse(_too_slow())
+
+    def _sweep_upload(self, exchange: Exchange, now: float) -> None:
+        upload = exchange.upload
+        if upload is not None and upload.held:  # this time is not the client's
+            self._body_at = now - self._reader.size / BODY_BYTES_PER_SECOND
+        elif self._is_slow(now):
+            exchange.abort(_too_slow())
+
+    def _is_slow(self, now: float) -> bool:
         waited = now - self._body_at - BODY_GRACE_SECONDS
-        if waited > 0 and self._reader.size < waited * BODY_BYTES_PER_SECOND:
-            self._refuse(
-                Refusal(408, "request_timeout", "The request's body comes too slowly.", close=True)
-            )
+        return waited > 0 and self._reader.size < waited * BODY_BYTES_PER_SECOND
 
     def _stalled(self, now: float) -> bool:
         """Whether the client has taken nothing for 60 s; then the connection is gone."""
@@ -492,6 +573,10 @@ class Connection(asyncio.Protocol):
             self._drop()
             return True
         return False
+
+
+def _too_slow() -> Refusal:
+    return Refusal(408, "request_timeout", "The request's body comes too slowly.", close=True)
 
 
 def extra_of(refusal: Refusal) -> bytes:
