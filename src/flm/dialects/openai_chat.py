@@ -6,7 +6,8 @@ what a translation reads, is decoded once (`ChatRequest.params`).
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -105,7 +106,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     ``fields``: every top-level field as it came, without those in ``dropped``; ``params``: the
     known ones decoded (of ``messages`` what is judged of them); ``model``: the name the client
     used, and reads in the answer; ``include_usage``: whether it wants the usage chunk; ``images``
-    and ``tools``: what the engine must be able to do.
+    and ``tools``: what the engine must be able to do; ``options``: the engine's, which a profile
+    of the owner's gives (`domain.parameters.OPTIONS`) and no client.
     """
 
     model: str
@@ -116,6 +118,7 @@ class ChatRequest(msgspec.Struct, frozen=True):
     fields: dict[str, Raw]
     params: ChatParams
     dropped: tuple[str, ...] = ()
+    options: Mapping[str, Any] = {}
 
 
 KNOWN = frozenset(ChatParams.__struct_fields__)

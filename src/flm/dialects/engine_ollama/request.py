@@ -6,6 +6,9 @@ and dropped and named when it is a hint.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from flm.dialects.body import UNREADABLE, first_byte
@@ -94,7 +97,7 @@ class ChatBody(msgspec.Struct, omit_defaults=True):
     think: bool | str | Raw | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
-    keep_alive: Raw | None = None
+    keep_alive: Raw | str | int | None = None
 
 
 def chat_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, ...]]:
@@ -127,6 +130,7 @@ def chat_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, .
         _place(name, fields[name], body.options, dropped)
     if "options" in fields:
         _native_options(fields["options"], body.options, dropped)
+    _owners_options(request.options, body)
     return _encode(body), tuple(sorted(set(dropped)))
 
 
@@ -270,6 +274,15 @@ def _native_options(raw: Raw, options: dict[str, object], dropped: list[str]) ->
             options.setdefault(name, value)
         else:
             dropped.append(f"options.{shown(name)}")
+
+
+def _owners_options(options: Mapping[str, Any], body: ChatBody) -> None:
+    """What the owner's profile says goes before what a client wrote."""
+    for name, value in options.items():
+        if name == "keep_alive":
+            body.keep_alive = value
+        else:
+            body.options[name] = value
 
 
 _SAMPLING = frozenset(
