@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 
 import msgspec
 import pytest
 
 from flm.domain.records import JournalRecord, RequestRecord
 from flm.errors import InvalidValue
+from flm.paths import DataPaths
 from flm.ports.repositories import Checkpoint, RecordFilter, Store
 
 
@@ -33,10 +36,10 @@ def served(store: Store) -> Store:
         [
             record(1),
             record(2, status=404, error="model_not_found", model="m2"),
-            record(3, status=499, error="client_closed", key_id="k2"),
+            record(3, status=499, error="client_closed", key_id="k2", engine="vllm"),
             record(4, status=500, error="engine_error"),
             record(5, error="stream_interrupted"),
-            record(6, key_id="k2", model="m2"),
+            record(6, key_id="k2", model="m2", api="helper"),
             record(7, status=400, error="invalid_request", key_id="k2"),
         ],
         Checkpoint(1, 10),
@@ -95,6 +98,9 @@ def test_the_checkpoint_moves_with_the_records(store: Store):
         (RecordFilter(key="k2"), [7, 6, 3]),
         (RecordFilter(key="k2", model="m1", status="4xx", since=1004.0), [7]),
         (RecordFilter(model="' OR 1=1 --"), []),
+        (RecordFilter(engine="vllm"), [3]),
+        (RecordFilter(api="helper"), [6]),
+        (RecordFilter(api="", engine="ollama", key="k2"), [7]),
     ],
 )
 def test_a_search_finds_what_matches_newest_first(
@@ -158,3 +164,61 @@ def test_records_are_stored_while_others_are_searched_and_pruned(store: Store):
         thread.join()
     assert failures == []
     assert len(store.records.search(RecordFilter(limit=10_000))) == 2000
+
+
+def test_what_is_stored_is_followed_in_the_order_it_was_stored_in(store: Store):
+    """Whatever their times: a record that comes late is seen as well, and none twice."""
+    assert store.records.latest(RecordFilter()).records == []
+    store.records.store("i", [record(5), record(9)], Checkpoint(1, 10))
+    arrived = store.records.latest(RecordFilter(limit=1))
+    assert ids(arrived.records) == [9]
+    assert store.records.after(arrived.place, RecordFilter()) == ([], arrived.place)
+    store.records.store("i", [record(9), record(2), record(5), record(11)], Checkpoint(1, 20))
+    arrived = store.records.after(arrived.place, RecordFilter())
+    assert ids(arrived.records) == [2, 11]
+    assert store.records.after(arrived.place, RecordFilter()).records == []
+
+
+def test_what_is_followed_comes_in_portions(store: Store):
+    """As many as were asked for; filters narrow them and what does not match is passed."""
+    place = store.records.latest(RecordFilter(limit=0)).place
+    served = [record(number, model=f"m{number % 2}") for number in range(7)]
+    store.records.store("i", served, Checkpoint(1, 10))
+    found, wanted = [], RecordFilter(limit=2, model="m0")
+    for _ in range(3):
+        arrived = store.records.after(place, wanted)
+        found.append(ids(arrived.records))
+        place = arrived.place
+    assert found == [[0, 2], [4, 6], []]
+    assert store.records.after(place, RecordFilter()).records == []
+
+
+def test_following_goes_on_when_old_records_are_pruned(store: Store):
+    """Those before the place are gone; the next one is the next one."""
+    store.records.store("i", [record(number) for number in range(10)], Checkpoint(1, 10))
+    place = store.records.latest(RecordFilter()).place
+    store.records.prune(0.0, 1)
+    store.records.store("i", [record(20)], Checkpoint(1, 20))
+    assert ids(store.records.after(place, RecordFilter()).records) == [20]
+
+
+def test_following_goes_on_when_all_records_went(store: Store):
+    """Rows are numbered from the start then."""
+    store.records.store("i", [record(number) for number in range(10)], Checkpoint(1, 10))
+    place = store.records.latest(RecordFilter()).place
+    store.records.prune(0.0, 0)
+    place = store.records.after(place, RecordFilter()).place
+    store.records.store("i", [record(number) for number in range(20, 40)], Checkpoint(1, 20))
+    assert ids(store.records.after(place, RecordFilter()).records) == list(range(20, 40))
+
+
+def test_following_goes_on_when_rows_are_numbered_anew(store: Store, paths: DataPaths):
+    """VACUUM does that: nothing is shown again."""
+    store.records.store("i", [record(number) for number in range(10)], Checkpoint(1, 10))
+    store.records.prune(0.0, 3)
+    place = store.records.latest(RecordFilter()).place
+    with closing(sqlite3.connect(paths.telemetry_db)) as database:
+        database.execute("VACUUM")
+    assert store.records.after(place, RecordFilter()).records == []
+    store.records.store("i", [record(20)], Checkpoint(1, 20))
+    assert ids(store.records.after(place, RecordFilter()).records) == [20]

@@ -39,6 +39,10 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     details: str = ""
 
 
+MAX_TRIES = 16
+"""Engines that are asked for one request, one after the other; none more are noted either."""
+
+
 class Try(msgspec.Struct, frozen=True, omit_defaults=True):
     """One engine that was asked and did not answer: its target, and the code of why."""
 
@@ -57,6 +61,39 @@ class RecordDetails(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     profile: str = ""
     remote: bool = False
     dropped: tuple[str, ...] = ()
+
+
+def details_of(record: RequestRecord) -> RecordDetails:
+    """What few records have; nothing where it is damaged."""
+    if not record.details:
+        return _NOTHING_MORE
+    try:
+        return _details(record.details)
+    except msgspec.DecodeError:
+        return _NOTHING_MORE
+
+
+_NOTHING_MORE = RecordDetails()
+_details = msgspec.json.Decoder(RecordDetails).decode
+
+
+def generation(record: RequestRecord) -> tuple[int, float]:
+    """Tokens that were made, and the milliseconds in which they were; (0, 0.0) when not known.
+
+    Of a stream those after the first one, in the time since that; of a whole answer all of them
+    in all the time it took.
+    """
+    tokens, milliseconds = record.tokens_out or 0, record.latency_ms
+    if record.first_token_ms is not None:
+        tokens -= 1
+        milliseconds -= record.first_token_ms
+    return (tokens, milliseconds) if tokens > 0 and milliseconds > 0 else (0, 0.0)
+
+
+def tokens_per_second(record: RequestRecord) -> float | None:
+    """How fast its tokens came; None when that is not known."""
+    tokens, milliseconds = generation(record)
+    return tokens * 1000 / milliseconds if tokens else None
 
 
 class JournalRecord(RequestRecord, frozen=True, kw_only=True, array_like=True, gc=False):

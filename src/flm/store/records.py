@@ -88,16 +88,16 @@ class SqlRecords:
             last = _last(connection)
             start = place.number if place.number <= last else _moved(connection, place)
             if last == start:
-                return Arrived([], place)
+                return Arrived([], place if start == place.number else _place(connection, start))
             query = (
-                select(table, _ROW)
-                .where(_ROW > start, _ROW <= last, *_conditions(wanted))
-                .order_by(_ROW)
+                select(table, _row)
+                .where(_row > start, _row <= last, *_conditions(wanted))
+                .order_by(_row)
                 .limit(wanted.limit)
             )
             rows = connection.execute(query).all()
             if len(rows) == wanted.limit:
-                last = int(rows[-1]._mapping[_ROW])
+                last = int(rows[-1]._mapping[_row])
             return Arrived([_record(row) for row in rows], _place(connection, last))
 
     def prune(self, before: float, keep: int) -> int:
@@ -126,29 +126,29 @@ class SqlRecords:
 
 
 # SQLite numbers rows in the order in which they are stored.
-_ROW: ColumnElement[int] = literal_column("records.rowid", Integer)
+_row: ColumnElement[int] = literal_column("records.rowid", Integer)
 
 
 def _last(connection: Connection) -> int:
     """The number of the record that was stored last, 0 of none."""
-    return connection.execute(select(func.max(_ROW)).select_from(table)).scalar() or 0
+    return connection.execute(select(func.max(_row)).select_from(table)).scalar() or 0
 
 
 def _place(connection: Connection, number: int) -> Place:
-    found = connection.execute(select(table.c.id).where(number == _ROW)).scalar()
+    found = connection.execute(select(table.c.id).where(_row == number)).scalar()
     return Place(number, found or "")
 
 
 def _moved(connection: Connection, place: Place) -> int:
     """Where `place` is when rows were numbered anew: by VACUUM, or after all of them went."""
-    return connection.execute(select(_ROW).where(table.c.id == place.id)).scalar() or 0
+    return connection.execute(select(_row).where(table.c.id == place.id)).scalar() or 0
 
 
 def _stored_after(
     connection: Connection, before: int, records: Sequence[RequestRecord]
 ) -> list[RequestRecord]:
     """Those of `records` that were new, each once: some were stored before, or are there twice."""
-    query = select(table.c.id).where(before < _ROW)
+    query = select(table.c.id).where(_row > before)
     new = set(connection.execute(query).scalars())
     first: dict[str, RequestRecord] = {}
     for record in records:

@@ -173,17 +173,20 @@ Index(
 
 def _usage(name: str) -> Table:
     """The sums of records (`flm.domain.usage: Tally`) by when they began and who was involved."""
-    groups = [
-        Column("time", Integer, primary_key=True, autoincrement=False),
-        *(Column(each, Text, primary_key=True) for each in ("model", "engine", "api", "key_id")),
-    ]
+    groups = ("model", "engine", "api", "key_id")
     sums = (
         *("requests", "errors", "tokens_in", "tokens_out", "cached_tokens", "reasoning_tokens"),
         *("estimated", "untold", "latency_us", "first_tokens", "first_token_us"),
         *("generated", "generated_us"),
     )
-    columns = [Column(each, BigInteger, nullable=False) for each in sums]
-    return Table(name, telemetry, *groups, *columns, sqlite_with_rowid=False)
+    return Table(
+        name,
+        telemetry,
+        Column("time", Integer, primary_key=True, autoincrement=False),
+        *(Column(each, Text, primary_key=True) for each in groups),
+        *(Column(each, BigInteger, nullable=False) for each in sums),
+        sqlite_with_rowid=False,
+    )
 
 
 usage_hours = _usage("usage_hours")

@@ -6,7 +6,7 @@ import functools
 import sqlite3
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, literal_column, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
 
@@ -27,26 +27,23 @@ _SUMS = Tally.__struct_fields__
 
 def add_usage(connection: Connection, records: Iterable[RequestRecord]) -> None:
     """Add records to the sums of their hours and days, in the transaction that stores them."""
-    hours = tallied(records)
-    _add(connection, usage_hours, hours)
-    _add(connection, usage_days, by_day(hours))
-
-
-def _add(connection: Connection, table: Table, tallies: dict[Group, Tally]) -> None:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
-    rows = [
-        (*group, *(getattr(tally, name) for name in _SUMS))
-        for group, tally in _bounded(driver, table.name, tallies).items()
-    ]
-    if rows:
-        driver.executemany(_adding(table), rows)
+    hours = tallied(records)
+    days = by_day(hours)
+    for table, tallies in ((usage_hours, hours), (usage_days, days)):
+        bounded = _bounded(driver, table, tallies)
+        rows = [
+            (*group, *(getattr(tally, name) for name in _SUMS)) for group, tally in bounded.items()
+        ]
+        if rows:
+            driver.executemany(_adding(table), rows)
 
 
 def _bounded(
-    driver: sqlite3.Connection, table: str, tallies: dict[Group, Tally]
+    driver: sqlite3.Connection, table: Table, tallies: dict[Group, Tally]
 ) -> dict[Group, Tally]:
-    """The sums with the models' names that are too many taken for ''."""
+    """The sums, those of models' names that are too many under ''. They are merged in place."""
     bounded: dict[Group, Tally] = {}
     named: dict[int, _Names] = {}
     for group, tally in tallies.items():
@@ -54,14 +51,16 @@ def _bounded(
         if names is None:
             names = named[group.time] = _Names(driver, table, group.time)
         kept = group if names.hold(group.model) else group._replace(model="")
-        bounded.setdefault(kept, Tally()).add(tally)
+        there = bounded.setdefault(kept, tally)
+        if there is not tally:
+            there.add(tally)
     return bounded
 
 
 class _Names:
     """The models of one hour or day. Counted only when there is a new one: that is rare."""
 
-    def __init__(self, driver: sqlite3.Connection, table: str, time: int) -> None:
+    def __init__(self, driver: sqlite3.Connection, table: Table, time: int) -> None:
         self._driver = driver
         self._table = table
         self._time = time
@@ -72,22 +71,29 @@ class _Names:
         """Whether this name is kept: it is there already, or there is room for it."""
         if model in self._held:
             return True
-        if not self._stored(model):
+        if not self._count(model):
             if self._left is None:
-                self._left = MOST_MODELS - self._count()
+                self._left = MOST_MODELS - self._count(None)
             if self._left <= 0:
                 return False
             self._left -= 1
         self._held.add(model)
         return True
 
-    def _stored(self, model: str) -> bool:
-        query = f"SELECT 1 FROM {self._table} WHERE time = ? AND model = ? LIMIT 1"
-        return self._driver.execute(query, (self._time, model)).fetchone() is not None
+    def _count(self, model: str | None) -> int:
+        """How many of the names are `model`: 0 or 1; None counts them all."""
+        values = (self._time,) if model is None else (self._time, model)
+        query = _counting(self._table, one=model is not None)
+        return int(self._driver.execute(query, values).fetchone()[0])
 
-    def _count(self) -> int:
-        query = f"SELECT count(DISTINCT model) FROM {self._table} WHERE time = ? AND model != ''"
-        return int(self._driver.execute(query, (self._time,)).fetchone()[0])
+
+@functools.cache
+def _counting(table: Table, *, one: bool) -> str:
+    """The text of a SELECT that counts the models of a time; parameters: time(, model)."""
+    name = table.c.model
+    query = select(func.count(name.distinct())).where(table.c.time == bindparam("time"))
+    query = query.where(name == bindparam("model") if one else name != literal_column("''"))
+    return str(query.compile(dialect=sqlite.dialect()))
 
 
 @functools.cache
@@ -167,7 +173,7 @@ def _sums(
 ) -> Iterator[tuple[str | int, Tally]]:
     """The sums of one table from `start` to before `end`."""
     column = table.c[_COLUMNS[wanted.by]]
-    name = column / DAY * DAY if wanted.by == "day" else column
+    name = column // DAY * DAY if wanted.by == "day" else column
     query = select(name, *(func.sum(table.c[each]) for each in _SUMS)).group_by(name)
     if start is not None:
         query = query.where(table.c.time >= start)
