@@ -61,9 +61,14 @@ class Logprob(msgspec.Struct):
 
 
 class Line(msgspec.Struct):
-    """One line of a stream, or the whole answer. Counts of zero are left out by Ollama."""
+    """One line of a stream, or the whole answer. Counts of zero are left out by Ollama.
+
+    ``message`` is the chat's; ``response`` and ``thinking`` are those of `/api/generate`.
+    """
 
     message: AnsweredMessage | None = None
+    response: str = ""
+    thinking: str = ""
     done: bool = False
     done_reason: str = ""
     prompt_eval_count: Count = 0

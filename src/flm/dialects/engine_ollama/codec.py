@@ -11,10 +11,16 @@ from flm.dialects.codec import Count, EngineAnswer, EngineCall, StreamReader, Us
 from flm.dialects.embedding_values import as_base64
 from flm.dialects.engine_errors import bad_answer, explain
 from flm.dialects.engine_ollama.answer import NO_ERROR, whole_answer
+from flm.dialects.engine_ollama.completions import (
+    OllamaTextStream,
+    generate_body,
+    whole_completion,
+)
 from flm.dialects.engine_ollama.request import chat_body
 from flm.dialects.engine_ollama.stream import OllamaStream
 from flm.dialects.fields import shown
 from flm.dialects.openai_chat import NO_RAW, ChatRequest
+from flm.dialects.openai_completions import CompletionRequest
 from flm.dialects.openai_embeddings import KNOWN, EmbeddingsRequest
 from flm.errors import EngineError, Refusal
 from flm.wire.snapshot import Target
@@ -60,6 +66,23 @@ class OllamaCodec:
     ) -> StreamReader:
         """See `stream.OllamaStream`."""
         return OllamaStream(request, target, created, answer_id)
+
+    def completions(self, request: CompletionRequest, target: Target) -> EngineCall:
+        """See `completions.generate_body`."""
+        body, dropped = generate_body(request, target)
+        return EngineCall("/api/generate", body, dropped)
+
+    def completions_answer(
+        self, request: CompletionRequest, target: Target, body: bytes, created: int, answer_id: str
+    ) -> EngineAnswer:
+        """See `completions.whole_completion`."""
+        return whole_completion(body, request.model, target, created, answer_id)
+
+    def completions_stream(
+        self, request: CompletionRequest, target: Target, created: int, answer_id: str
+    ) -> StreamReader:
+        """See `completions.OllamaTextStream`."""
+        return OllamaTextStream(request, target, created, answer_id)
 
     def embeddings(self, request: EmbeddingsRequest, target: Target) -> EngineCall:
         """A body for `/api/embed`, which knows text only: token ids are refused with 400."""
