@@ -78,6 +78,14 @@ REGISTRY: tuple[Setting, ...] = (
             N_("How long running responses may go on when the gateway stops.")),
     Setting("streams.idle_seconds", Whole(1, 86_400), 300,
             N_("How long a running stream may stay silent before it is ended.")),
+    Setting("streams.ping_seconds", Whole(0, 3_600), 15,
+            N_("After so much silence a stream says that it still lives; 0: never.")),
+    Setting("breaker.failures", Whole(0, 1_000), 5,
+            N_("After so many failures in a row a model's engine is left alone a while; 0: never.")),
+    Setting("breaker.open_seconds", Whole(1, 3_600), 10,
+            N_("How long it is left alone at first; twice as long each time it fails again.")),
+    Setting("breaker.slow_seconds", Whole(1, 86_400), 120,
+            N_("A first token that takes longer than this counts as a failure.")),
     Setting("engine.health_latency_threshold_ms", Whole(1, 60_000), 1_500,
             N_("An engine that takes longer than this to answer a check counts as degraded.")),
     Setting("engine.max_network_failures", Whole(1, 100), 3,
@@ -97,6 +105,8 @@ REGISTRY: tuple[Setting, ...] = (
                "{version}, {system} and {machine} are filled in.")),
     Setting("engines.ollama.install_sha256", Line(pattern="[0-9a-fA-F]{64}"), "",
             N_("The SHA-256 checksum of that archive, in place of the one beside it.")),
+    Setting("models.default", Line(200), "",
+            N_("The model, or the API, that answers for names nobody knows; empty: none does.")),
     Setting("embedded.max_loaded", Whole(1, 64), 1,
             N_("How many models the embedded engine holds in memory at once.")),
     Setting("embedded.idle_minutes", Whole(1, 10_080), 15,
@@ -198,6 +208,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     server_first_byte_seconds: int
     server_drain_seconds: int
     streams_idle_seconds: int
+    streams_ping_seconds: int
+    breaker_failures: int
+    breaker_open_seconds: int
+    breaker_slow_seconds: int
     engine_health_latency_threshold_ms: int
     engine_max_network_failures: int
     engine_check_seconds: int
@@ -207,6 +221,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     engines_ollama_cloud: bool
     engines_ollama_install_url: str
     engines_ollama_install_sha256: str
+    models_default: str
     embedded_max_loaded: int
     embedded_idle_minutes: int
     embedded_threads: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from typing import Any
 
 import pytest
 from dialects_recorded import (
@@ -114,6 +115,12 @@ def test_a_200_with_an_error_in_it_is_an_error() -> None:
     assert (found.value.status, found.value.code) == (400, "unsupported_operation")
 
 
+def both_names(delta: dict[str, Any]) -> dict[str, Any]:
+    """The delta with its reasoning under both names."""
+    thought = delta.get("reasoning") or delta.get("reasoning_content")
+    return {**delta, "reasoning": thought, "reasoning_content": thought} if thought else delta
+
+
 @pytest.mark.parametrize(
     ("engine", "name", "tokens"),
     [
@@ -134,6 +141,8 @@ def test_a_recorded_stream_arrives(
     options = {"include_usage": include_usage}
     result = drive(reader("openai", stream_options=options), pieces)
     theirs = events(b"".join(pieces).replace(DONE, b""))
+    for choice in (choice for chunk in theirs for choice in chunk["choices"]):
+        choice["delta"] = both_names(choice["delta"])
     expected = [{**chunk, "model": "mine"} for chunk in theirs if chunk["choices"] or include_usage]
     assert events(result.sent) == expected
     assert (result.error, result.tail, result.started) == (None, DONE, True)

@@ -97,10 +97,10 @@ class OwnDesk:
             self.ended.append(exchange.aborted)
             connection.finish()
 
-    def refused(self, exchange: Exchange, refusal: Refusal) -> bytes:
+    def refused(self, exchange: Exchange, refusal: Refusal) -> tuple[int, bytes]:
         """Note it."""
         self.recorded.append((refusal.status, refusal.code))
-        return b"{}"
+        return refusal.status, b"{}"
 
 
 class Client:

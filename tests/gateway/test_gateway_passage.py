@@ -56,7 +56,7 @@ def test_a_chunk_of_the_shape_passes_as_it_is(size: int) -> None:
     chunk = as_chunk(said(b"x" * (size - len(said(b"")))))
     assert client.passage.take(chunk)
     assert client.written[0] is chunk
-    assert (client.sent, client.passage.moved) == ([], True)
+    assert (client.sent, client.passage.count) == ([], 1)
 
 
 @pytest.mark.parametrize("text", [b"", "世界".encode(), rb"a \"word\"", rb"\n", b"[DONE]", b"\\"])
@@ -101,7 +101,7 @@ def test_everything_else_is_looked_at(data: bytes) -> None:
     """Another frame, more or fewer bytes, another shape, a text that is more than one."""
     client = Client()
     assert not client.passage.take(data)
-    assert (client.written, client.sent, client.passage.moved) == ([], [], False)
+    assert (client.written, client.sent, client.passage.count) == ([], [], 0)
 
 
 def test_nothing_passes_before_there_is_a_shape() -> None:
@@ -125,7 +125,7 @@ def test_learning_in_vain_ends() -> None:
     client = Client()
     shapes = [Shape(b"%d" % turn, b"", b"%d" % turn, b"") for turn in range(MANY)]
     assert [client.passage.learn(shape) for shape in shapes] == [True] * (MANY - 2) + [False] * 2
-    client.passage.moved = True
+    client.passage.count += 1
     assert client.passage.learn(SHAPE)
 
 

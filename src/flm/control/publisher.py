@@ -209,6 +209,10 @@ class Publisher:
                 located=self._changing.located(),
                 native=self._native,
                 lately=self._local.of(self._wanted()),
+                publications=read.everything.publications,
+                templates=read.everything.templates,
+                profiles=read.everything.profiles,
+                default=read.settings.models_default,
             ),
             now,
         )
@@ -310,5 +314,9 @@ def rules(settings: Settings) -> Rules:
         idle_seconds=float(settings.streams_idle_seconds),
         first_byte_seconds=float(settings.server_first_byte_seconds),
         wake_seconds=float(settings.engines_wake_seconds),
+        ping_seconds=float(settings.streams_ping_seconds),
+        breaker_failures=settings.breaker_failures,
+        breaker_seconds=float(settings.breaker_open_seconds),
+        slow_seconds=float(settings.breaker_slow_seconds),
         journal_cap_bytes=settings.journal_max_bytes,
     )

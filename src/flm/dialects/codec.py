@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from flm.dialects.openai_chat import ChatRequest
+from flm.dialects.openai_completions import CompletionRequest
 from flm.dialects.openai_embeddings import EmbeddingsRequest
 from flm.errors import EngineError
 from flm.wire.snapshot import Target
@@ -77,13 +78,14 @@ class Shape(msgspec.Struct, frozen=True):
 
     An event that begins with ``before``, ends with ``after`` and holds between them no line feed
     and no double quote but behind a backslash, reaches the client with ``lead`` and ``trail`` in
-    their places.
+    their places; with ``again`` what is between them comes twice, ``again`` between the two.
     """
 
     before: bytes
     after: bytes
     lead: bytes
     trail: bytes
+    again: bytes = b""
 
 
 class StreamReader(Protocol):
@@ -118,6 +120,10 @@ class StreamReader(Protocol):
         """
         ...
 
+    def guess(self, usage: Usage) -> None:
+        """Told before ``tail`` is read, when the engine counted nothing: what FLM guessed."""
+        ...
+
     def shape(self, data: bytes) -> Shape | None:
         """Which events need not be given to `feed`, as long as it is given none of another shape.
 
@@ -150,6 +156,22 @@ class EngineDialectCodec(Protocol):
 
     def chat_stream(
         self, request: ChatRequest, target: Target, created: int, answer_id: str
+    ) -> StreamReader:
+        """A reader for the streamed answer (status 200)."""
+        ...
+
+    def completions(self, request: CompletionRequest, target: Target) -> EngineCall:
+        """The call for a text completion, streamed when ``request.stream``."""
+        ...
+
+    def completions_answer(
+        self, request: CompletionRequest, target: Target, body: bytes, created: int, answer_id: str
+    ) -> EngineAnswer:
+        """A whole answer (status 200), as `chat_answer`."""
+        ...
+
+    def completions_stream(
+        self, request: CompletionRequest, target: Target, created: int, answer_id: str
     ) -> StreamReader:
         """A reader for the streamed answer (status 200)."""
         ...

@@ -8,6 +8,7 @@ and well, the request is passed on as it is (`Native`).
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
@@ -22,6 +23,10 @@ class Stamp(msgspec.Struct, frozen=True):
 
     id: str
     time: float
+
+
+Keeper = Callable[[bytes], Awaitable[None]]
+"""Given the whole answer, or the event that closes a stream (it holds the answer)."""
 
 
 class StreamWriter(Protocol):
@@ -72,6 +77,11 @@ class Conversation(Protocol):
     ``chat`` is it in OpenAI's words, with the client's name for the model and, when it streams,
     ``include_usage`` on; fields that were dropped stand in ``chat.dropped``.
     """
+
+    @property
+    def keeper(self) -> Keeper | None:
+        """Who must have the answer before its last byte leaves; None: nobody."""
+        ...
 
     @property
     def chat(self) -> ChatRequest:

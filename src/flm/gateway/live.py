@@ -7,6 +7,9 @@ from flm.domain.instance import instance_of
 from flm.domain.keys import Digester
 from flm.domain.models import nearest, resolve
 from flm.errors import Refusal
+from flm.gateway.choosing import Places, ordered
+from flm.gateway.published import Plan, plan
+from flm.gateway.upstream.breaker import Breaker
 from flm.gateway.upstream.pool import Pool
 from flm.gateway.upstream.secure import Secured, Trust
 from flm.wire.channel import TargetStats
@@ -18,7 +21,7 @@ MAX_QUOTED = 100
 class LiveTarget:
     """A target, how busy it is, and the connections to its engine."""
 
-    __slots__ = ("_leads", "in_flight", "last_use", "pool", "target", "withdrawn")
+    __slots__ = ("_leads", "breaker", "in_flight", "last_use", "pool", "target", "withdrawn")
 
     def __init__(self, target: Target, pool: Pool | None) -> None:
         self.target = target
@@ -26,6 +29,7 @@ class LiveTarget:
         self.in_flight = 0
         self.last_use = 0.0
         self.withdrawn = False
+        self.breaker = Breaker()
         self._leads: dict[str, bytes] = {}
 
     def lead(self, path: str) -> bytes:
@@ -66,7 +70,8 @@ _Place = tuple[str, int, bool, str, str]
 class Live:
     """Keys, routes and rules as they are now. Swapped section by section.
 
-    ``loads``: how busy the engines last said they are, by id; a few seconds old.
+    ``loads``: how busy the engines last said they are, by id; a few seconds old. ``places``: where
+    conversations were answered; ``has_choice``: whether any model has several homes.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -77,6 +82,9 @@ class Live:
         self._single: dict[str, LiveTarget] = {}
         self.instance = instance_of(snapshot.keys.pepper)
         self.models: dict[str, ModelEntry] = {}
+        self.routes = snapshot.routes
+        self.has_choice = False
+        self.places = Places()
         self.homes: dict[str, tuple[str, ...]] = {}
         self.digest = Digester(snapshot.keys.pepper).digest
         self.entries: dict[bytes, KeyEntry] = {}
@@ -108,12 +116,16 @@ class Live:
             live = LiveTarget(target, self._pool(target))
             if old is not None:
                 live.last_use = old.last_use
+                if live.pool is old.pool:
+                    live.breaker = old.breaker
             self._targets[target.id] = live
         for old in before.values():
             if self._targets.get(old.target.id) is not old and old.in_flight:
                 old.withdrawn = True
                 self._leaving.append(old)
         self.models = routes.models
+        self.routes = routes
+        self.has_choice = any(len(entry.targets) > 1 for entry in routes.models.values())
         self._single = {
             name: self._targets[entry.targets[0]]
             for name, entry in routes.models.items()
@@ -146,19 +158,36 @@ class Live:
         for pool in self._pools.values():
             pool.sweep(now)
 
+    def plan(self, name: str, key_id: str) -> Plan | None:
+        """What the name means for that key; None: the model of that name, and nothing else.
+
+        Raises `Refusal` 404 `model_not_found` where nothing answers to it.
+        """
+        routes = self.routes
+        if not routes.published and not routes.default:
+            return None
+        meant = plan(routes, name, key_id)
+        if not meant.names:
+            raise self.unknown_model(name)
+        return meant
+
     def choose(self, name: str) -> LiveTarget:
         """The least loaded home of the model a client calls `name`.
 
         One that is awake goes before one that must be woken. Raises `Refusal` 404
         `model_not_found` naming the nearest names, 503 when its engine does not answer.
         """
+        return self.candidates(name, "", 0.0)[0]
+
+    def candidates(self, name: str, usual: str, now: float) -> list[LiveTarget]:
+        """All homes of the model, the best first: see `choosing.ordered`. Raises as `choose`."""
         only = self._single.get(name)
         if only is not None:
-            return only
+            return [only]
         found = resolve(name, self.homes, self._targets)
         homes = [self._targets[target] for target in found if target in self._targets]
         if homes:
-            return min(homes, key=lambda live: (live.pool is None, live.in_flight))
+            return ordered(homes, self.loads, usual, now)
         if self._is_known(name):
             raise Refusal(
                 503,

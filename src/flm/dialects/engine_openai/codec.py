@@ -11,14 +11,16 @@ from flm.dialects.codec import EngineAnswer, EngineCall, StreamReader, Usage
 from flm.dialects.embedding_values import as_base64, as_numbers
 from flm.dialects.engine_errors import bad_answer, explain
 from flm.dialects.engine_openai.stream import OpenAIStream
+from flm.dialects.engine_openai.thoughts import has_thought, under_both_names
 from flm.dialects.engine_openai.usage import usage_in
 from flm.dialects.openai_chat import ChatRequest
+from flm.dialects.openai_completions import CompletionRequest
 from flm.dialects.openai_embeddings import EmbeddingsRequest
+from flm.dialects.passing import Fields, answer_fields, for_engine, renamed
 from flm.errors import EngineError
 from flm.wire.snapshot import Target
 
 Raw = msgspec.Raw
-Fields = dict[str, Raw]
 
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(Fields).decode
@@ -37,7 +39,6 @@ class _Glance(msgspec.Struct, gc=False):
 _glance = msgspec.json.Decoder(_Glance).decode
 
 _TRUE = Raw(b"true")
-_NOTHING = (b"null", b"false", b'""', b"{}")
 
 
 class OpenAICodec:
@@ -45,28 +46,19 @@ class OpenAICodec:
 
     def chat(self, request: ChatRequest, target: Target) -> EngineCall:
         """The same fields, the engine's model; of a stream usage is always asked for."""
-        fields = _for_engine(request.fields, request.model, target)
-        if request.stream:
-            options = _stream_options(request.fields)
-            options["include_usage"] = _TRUE
-            fields = {**fields, "stream_options": Raw(_encode(options))}
-        return EngineCall("/v1/chat/completions", _encode(fields), request.dropped)
+        return EngineCall("/v1/chat/completions", _counted(request, target), request.dropped)
 
     def chat_answer(
         self, request: ChatRequest, target: Target, body: bytes, created: int, answer_id: str
     ) -> EngineAnswer:
-        """The engine's answer with the client's name for the model; its own id is kept."""
-        try:
-            glance = _glance(body)
-        except UNREADABLE:
-            pass  # it must be looked at more closely
-        else:
-            if glance.model == request.model:
-                return EngineAnswer(body, glance.usage)
-        fields = _answer_fields(body, target)
-        if "choices" not in fields:
-            raise bad_answer("it holds no choices")
-        return EngineAnswer(_renamed(fields, request.model, body), usage_in(fields.get("usage")))
+        """The engine's answer with the client's name for the model; its own id is kept.
+
+        Reasoning stands in it under both its names.
+        """
+        answer = _answer(request.model, target, body)
+        if has_thought(answer.body):
+            return EngineAnswer(under_both_names(answer.body), answer.usage)
+        return answer
 
     def chat_stream(
         self, request: ChatRequest, target: Target, created: int, answer_id: str
@@ -74,16 +66,32 @@ class OpenAICodec:
         """The engine's events, passed on."""
         return OpenAIStream(request.model, request.include_usage, target)
 
+    def completions(self, request: CompletionRequest, target: Target) -> EngineCall:
+        """The same fields, the engine's model; of a stream usage is always asked for."""
+        return EngineCall("/v1/completions", _counted(request, target), request.dropped)
+
+    def completions_answer(
+        self, request: CompletionRequest, target: Target, body: bytes, created: int, answer_id: str
+    ) -> EngineAnswer:
+        """The engine's answer with the client's name for the model; its own id is kept."""
+        return _answer(request.model, target, body)
+
+    def completions_stream(
+        self, request: CompletionRequest, target: Target, created: int, answer_id: str
+    ) -> StreamReader:
+        """The engine's events, passed on."""
+        return OpenAIStream(request.model, request.include_usage, target)
+
     def embeddings(self, request: EmbeddingsRequest, target: Target) -> EngineCall:
         """The same fields, the engine's model."""
-        fields = _for_engine(request.fields, request.model, target)
+        fields = for_engine(request.fields, request.model, target)
         return EngineCall("/v1/embeddings", _encode(fields), request.dropped)
 
     def embeddings_answer(
         self, request: EmbeddingsRequest, target: Target, body: bytes
     ) -> EngineAnswer:
         """The engine's answer; the encoding is mended where the engine did not follow it."""
-        fields = _answer_fields(body, target)
+        fields = answer_fields(body, target)
         data = fields.get("data")
         if data is None:
             raise bad_answer("it holds no data")
@@ -91,7 +99,7 @@ class OpenAICodec:
         if mended is not None:
             fields["data"] = mended
             body = b""
-        return EngineAnswer(_renamed(fields, request.model, body), usage_in(fields.get("usage")))
+        return EngineAnswer(renamed(fields, request.model, body), usage_in(fields.get("usage")))
 
     def error(
         self,
@@ -104,35 +112,33 @@ class OpenAICodec:
         return explain(status, headers, body, target)
 
 
-def _for_engine(fields: Fields, name: str, target: Target) -> Fields:
-    # Encoding them again, even unchanged, is what collapses duplicates.
-    return fields if name == target.model else {**fields, "model": Raw(_encode(target.model))}
+def _counted(request: ChatRequest | CompletionRequest, target: Target) -> bytes:
+    fields = for_engine(request.fields, request.model, target)
+    if request.stream:
+        options = _stream_options(request.fields)
+        options["include_usage"] = _TRUE
+        fields = {**fields, "stream_options": Raw(_encode(options))}
+    return _encode(fields)
+
+
+def _answer(model: str, target: Target, body: bytes) -> EngineAnswer:
+    try:
+        glance = _glance(body)
+    except UNREADABLE:
+        pass  # it must be looked at more closely
+    else:
+        if glance.model == model:
+            return EngineAnswer(body, glance.usage)
+    fields = answer_fields(body, target)
+    if "choices" not in fields:
+        raise bad_answer("it holds no choices")
+    return EngineAnswer(renamed(fields, model, body), usage_in(fields.get("usage")))
 
 
 def _stream_options(fields: Fields) -> Fields:
     """The client's own, which may hold more than OpenAI's."""
     given = fields.get("stream_options")
     return {} if given is None or first_byte(given) != b"{" else _decode_fields(given)
-
-
-def _answer_fields(body: bytes, target: Target) -> Fields:
-    try:
-        fields = _decode_fields(body)
-    except UNREADABLE as error:
-        raise bad_answer("it is not a JSON object") from error
-    error_field = fields.get("error")
-    if error_field is not None and bytes(error_field) not in _NOTHING:
-        raise explain(200, {}, body, target)
-    return fields
-
-
-def _renamed(fields: Fields, name: str, body: bytes) -> bytes:
-    """`fields` as JSON with the client's model name: `body` itself where that holds already."""
-    wanted = _encode(name)
-    if body and "model" in fields and bytes(fields["model"]) == wanted:
-        return body
-    fields["model"] = Raw(wanted)
-    return _encode(fields)
 
 
 def _mended(data: Raw, base64: bool) -> Raw | None:

@@ -17,6 +17,7 @@ import msgspec
 from flm.dialects.body import UNREADABLE
 from flm.dialects.codec import Shape, Usage
 from flm.dialects.engine_errors import explain
+from flm.dialects.engine_openai.thoughts import has_thought, missing_name, under_both_names
 from flm.dialects.engine_openai.usage import usage_in
 from flm.errors import EngineError, StreamBroken
 from flm.wire.snapshot import Target
@@ -29,7 +30,9 @@ _END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
 _END_LINE = re.compile(rb"^data:[ \t]*\[DONE\][ \t]*\r?$", re.MULTILINE)
 _LINES = re.compile(rb"\r?\n")
 _MODEL = re.compile(rb'("model"\s*:\s*)("(?:[^"\\]|\\.)*")')
-_SAID = re.compile(rb'"(?:content|reasoning_content|reasoning|arguments)":[ ]?"((?:[^"\\]|\\.)+)"')
+_SAID = re.compile(
+    rb'"(?:content|reasoning_content|reasoning|arguments|text)":[ ]?"((?:[^"\\]|\\.)+)"'
+)
 _NULL_USAGE = re.compile(rb'"usage"\s*:\s*null')
 
 
@@ -47,7 +50,10 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
+    """``delta`` of a chat, ``text`` of a completion."""
+
     delta: _Delta | None = None
+    text: Any = None
 
 
 class _Event(msgspec.Struct):
@@ -58,6 +64,8 @@ class _Event(msgspec.Struct):
     usage: msgspec.Raw = _NOTHING
     error: Any = None
     object: Any = None
+    id: Any = None
+    created: Any = None
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
@@ -83,6 +91,7 @@ class OpenAIStream:
         self._learned = False
         self._theirs: bytes | None = None
         self._ours = b""
+        self._about: dict[str, Any] = {}
         self._shape: Shape | None = None
         self._plain = False
         """Started, model learned, nothing carried, not finished: the short way is open."""
@@ -102,11 +111,38 @@ class OpenAIStream:
         if shape is not None and data.startswith(shape.before) and data.endswith(shape.after):
             return shape
         said = _SAID.search(data)
-        if said is None or not _is_plain(data):
+        if said is None or not _is_quiet(data):
             return None
         before, after = data[: said.start(1)], data[said.end(1) :]
-        self._shape = shape = Shape(before, after, self._renamed(before), self._renamed(after))
+        again = b""
+        if has_thought(data):
+            name = missing_name(data)
+            if not name:
+                return None  # the same text twice, which no shape has
+            again = b'","%b":"' % name
+        self._shape = shape = Shape(
+            before, after, self._renamed(before), self._renamed(after), again
+        )
         return shape
+
+    def guess(self, usage: Usage) -> None:
+        """See `StreamReader.guess`: a client that asked for usage gets an event with it."""
+        if self._include_usage and self.finished:
+            self.tail = self._usage_event(usage) + END_MARK
+
+    def _usage_event(self, usage: Usage) -> bytes:
+        prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
+        event = {
+            **self._about,
+            "model": self._name,
+            "choices": [],
+            "usage": {
+                "prompt_tokens": prompt,
+                "completion_tokens": completion,
+                "total_tokens": prompt + completion,
+            },
+        }
+        return b"data: " + _encode(event) + b"\n\n"
 
     def end(self) -> None:
         """See `StreamReader.end`. An end mark without the blank line after it counts."""
@@ -178,13 +214,17 @@ class OpenAIStream:
                 if read.choices == [] and not self._include_usage:
                     return b""
             self._look_at(read, event)
-        return self._renamed(event)
+        return self._renamed(under_both_names(event))
 
     def _look_at(self, read: _Event, event: bytes) -> None:
+        if not self._about:
+            self._about = {"id": read.id, "object": read.object, "created": read.created}
         if not self._learned and read.model is not None:
             self._learn(event, read.model)
         if not self.started and read.choices:
-            self.started = any(_has_content(choice.delta) for choice in read.choices)
+            self.started = any(
+                bool(choice.text) or _has_content(choice.delta) for choice in read.choices
+            )
 
     def _learn(self, event: bytes, model: str) -> None:
         self._learned = True
@@ -205,6 +245,11 @@ class OpenAIStream:
 
 
 def _is_plain(data: bytes) -> bool:
+    """Whether whole events say nothing that FLM must see, or mend."""
+    return _is_quiet(data) and not has_thought(data)
+
+
+def _is_quiet(data: bytes) -> bool:
     """Whether whole events say nothing that FLM must see."""
     # `find` takes two thirds of the time of `in` (measured, CPython 3.11).
     return (

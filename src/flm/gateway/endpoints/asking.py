@@ -1,13 +1,14 @@
-"""Asking an engine: choose a home, wake it, send, retry a stale connection once, let go."""
+"""Asking one engine: wake it, send, retry a stale connection once, let go."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from flm.dialects.engine import EngineCall, EngineDialectCodec
-from flm.errors import EngineError
+from flm.errors import EngineError, Refusal
 from flm.gateway.edge.caps import BUFFERED_ANSWERS
 from flm.gateway.live import LiveTarget
 from flm.gateway.running import in_task
@@ -25,6 +26,8 @@ _SUSPICIOUS = frozenset(
 )
 """Errors after which the controller looks whether the engine still lives."""
 
+_NOT_ITS_FAULT = frozenset({"answer_too_large", "internal_error"})
+
 MAX_ANSWER = 64 << 20
 """Bytes of one whole answer; embeddings of long lists are the largest there are."""
 
@@ -32,20 +35,22 @@ MAX_ANSWER = 64 << 20
 class Asking:
     """One request to an engine. A context: on leaving, nothing of it is left open.
 
-    `choose` finds the target and counts it as in flight in the same step, so that a target
+    `use` counts a request as in flight in the step in which its target was chosen, so that one
     that is withdrawn is never used by a request the controller has not been told of.
     """
 
     __slots__ = (
-        "_chunks", "_desk", "_engine", "_exchange", "_live", "_model", "_taken", "answer",
+        "_chunks", "_desk", "_engine", "_exchange", "_live", "_model", "_sent", "_taken",
+        "answer",
     )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, desk: GatewayDesk, model: str) -> None:
+    def __init__(self, exchange: Exchange, desk: GatewayDesk, model: str = "") -> None:
         self._exchange = exchange
         self._desk = desk
         self._model = model
         self._engine: EngineConnection | None = None
         self._live: LiveTarget | None = None
+        self._sent = 0.0
         self._taken = 0
         self._chunks: list[bytes] = []
         self.answer: Answer
@@ -58,17 +63,23 @@ class Asking:
         self._live = live = self._desk.live.choose(self._model)
         return None if live.pool is None else self._take(live)
 
-    async def woken(self) -> Target:
-        """The target that `choose` found asleep, once it is awake."""
-        asleep, desk = self._live, self._desk
+    def use(self, live: LiveTarget) -> Target | None:
+        """Count a request as in flight there; None when it must be `woken` first."""
+        return None if live.pool is None else self._take(live)
+
+    async def woken(self, asleep: LiveTarget | None = None) -> Target:
+        """The target that was asleep, once it is awake."""
+        desk = self._desk
+        if asleep is None:
+            asleep, self._live = self._live, None
         assert asleep is not None
-        self._live = None
         self._exchange.engine = asleep.target.engine
         return self._take(await desk.wakes.awake(asleep.target.id, desk.live.rules.wake_seconds))
 
     def _take(self, live: LiveTarget) -> Target:
         self._live = live
         live.in_flight += 1
+        live.breaker.asked()
         target = live.target
         self._exchange.engine = target.engine
         return target
@@ -84,6 +95,7 @@ class Asking:
             return
         if error is not None and getattr(error, "code", "") in _SUSPICIOUS:
             desk.suspect(live.target.engine)
+        self._judge(live, error)
         if self._taken:
             desk.caps.answers -= self._taken
         if engine is not None:
@@ -93,6 +105,18 @@ class Asking:
         live.last_use = desk.clock.now()
         if live.withdrawn and live.in_flight == 0:
             desk.target_idle(live)
+
+    def _judge(self, live: LiveTarget, error: BaseException | None) -> None:
+        """Tell the target's breaker what became of the request."""
+        desk, exchange, rules = self._desk, self._exchange, self._desk.live.rules
+        first = exchange.first_token
+        slow = first is not None and self._sent and first - self._sent > rules.slow_seconds
+        if error is None and not slow:
+            live.breaker.well()
+        elif slow or _is_failure(exchange.aborted if _was_cancelled(error) else error):
+            live.breaker.failed(desk.tick, rules.breaker_failures, rules.breaker_seconds)
+        else:
+            live.breaker.let_go()
 
     @property
     def target(self) -> Target:
@@ -125,6 +149,7 @@ class Asking:
         run = exchange.run
         assert run is not None
         if stage == HEAD:
+            self._sent = self._desk.clock.monotonic()
             await in_task()
         engine = live.pool.reuse()
         while True:
@@ -192,6 +217,17 @@ class Asking:
         if answer.status != OK:
             raise codec.error(answer.status, answer.texts(), body, self.target)
         return body
+
+
+def _was_cancelled(error: BaseException | None) -> bool:
+    return isinstance(error, asyncio.CancelledError)
+
+
+def _is_failure(error: BaseException | None) -> bool:
+    """Whether it is the engine's own fault; one that is busy or loads (429, 503) is sound."""
+    if not isinstance(error, Refusal) or error.code in _NOT_ITS_FAULT:
+        return False
+    return error.status >= 500 and error.status != 503
 
 
 def _too_large() -> EngineError:

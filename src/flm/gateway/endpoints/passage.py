@@ -26,11 +26,11 @@ _SIZE_LINES = {len(line := b"%x\r\n" % size) + size + 2: line for size in range(
 
 
 class Passage:
-    """Compares chunks with the shape learned last. ``moved`` is set by each that went through."""
+    """Compares chunks with the shape learned last. ``count``: how many went through."""
 
     __slots__ = (
-        "_after", "_before", "_behind", "_lead", "_send", "_shape", "_trail", "_vain", "_width",
-        "_write", "moved",
+        "_after", "_again", "_before", "_behind", "_lead", "_learned_at", "_send", "_shape",
+        "_trail", "_vain", "_width", "_write", "count",
     )  # fmt: skip
 
     def __init__(self, write: Callable[[bytes], object], send: Callable[[bytes], object]) -> None:
@@ -38,20 +38,23 @@ class Passage:
         self._write = write
         self._send = send
         self._shape: Shape | None = None
-        self._before = self._after = self._lead = self._trail = b""
+        self._before = self._after = self._lead = self._trail = self._again = b""
         self._width = self._behind = 0
         self._vain = 0
-        self.moved = False
+        self._learned_at = 0
+        self.count = 0
 
     def learn(self, shape: Shape) -> bool:
         """Compare with `shape` from here on; False when learning has been in vain too often."""
         if shape is self._shape:
             return True
-        self._vain = 0 if self.moved else self._vain + 1
+        self._vain = self._vain + 1 if self.count == self._learned_at else 0
+        self._learned_at = self.count
         self._shape = shape
         self._before, self._after = shape.before, shape.after + b"\r\n"
         self._width, self._behind = len(self._before), len(self._after)
-        renamed = shape.lead != shape.before or shape.trail != shape.after
+        self._again = shape.again
+        renamed = shape.lead != shape.before or shape.trail != shape.after or shape.again != b""
         self._lead, self._trail = (shape.lead, shape.trail) if renamed else (b"", b"")
         return self._vain < MANY
 
@@ -71,8 +74,10 @@ class Passage:
             or b"".join((line, self._before, said, self._after)) != data
         ):
             return False
-        self.moved = True
-        if self._lead:
+        self.count += 1
+        if self._again:
+            self._send(b"".join((self._lead, said, self._again, said, self._trail)))
+        elif self._lead:
             self._send(b"".join((self._lead, said, self._trail)))
         else:
             self._write(data)

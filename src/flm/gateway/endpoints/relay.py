@@ -8,13 +8,16 @@ calls: it is what makes a streamed chunk cost about what nginx's does.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from flm.dialects.clients import FORMS
+from flm.dialects.conversation import Keeper
 from flm.dialects.engine import StreamReader
+from flm.dialects.estimates import estimate_stream
+from flm.dialects.openai_chat import ChatRequest
 from flm.errors import EngineError, Refusal, StreamBroken
 from flm.gateway.edge.connection import CLOSED
-from flm.gateway.edge.heads import SSE
 from flm.gateway.endpoints.passage import Passage
 from flm.gateway.upstream.answer import END, EngineGone
 
@@ -27,13 +30,23 @@ if TYPE_CHECKING:
 TAIL_SECONDS = 0.25
 """How long the end mark waits for the engine's message to end as its framing says."""
 
+HELD_BYTES = 64 << 10
+"""What comes before the first content is held back up to this, so that until then another engine
+can be asked, and an early error keeps its status."""
+
 
 class Relay:
-    """One stream. The head is sent with the first event, so that early errors keep their status."""
+    """One stream to a client, of the engines that are asked for it one after the other.
+
+    The head is sent with the first content, or with the first sign of life when there is nothing
+    to send for long (`streams.ping_seconds`). ``spoke``: content was sent, so that no other
+    engine can take over. ``dropped``: the names for `x-flm-dropped`.
+    """
 
     __slots__ = (
-        "_asking", "_begun", "_connection", "_desk", "_dropped", "_ended", "_exchange", "_first",
-        "_idle", "_over", "_passage", "_reader",
+        "_asking", "_begun", "_connection", "_desk", "_ended", "_events", "_exchange", "_form",
+        "_held", "_idle", "_over", "_passage", "_ping_at", "_quiet", "_reader", "_seen", "dropped",
+        "spoke",
     )  # fmt: skip
 
     def __init__(
@@ -41,47 +54,51 @@ class Relay:
         exchange: Exchange,
         connection: Connection,
         desk: GatewayDesk,
-        asking: Asking,
-        reader: StreamReader,
         dropped: tuple[str, ...],
     ) -> None:
         self._exchange = exchange
         self._connection = connection
         self._desk = desk
-        self._asking = asking
-        self._reader = reader
-        self._dropped = dropped
+        self._asking: Asking | None = None
+        self._reader: StreamReader | None = None
+        self._form = FORMS[exchange.dialect]
         self._begun = False
-        self._first = False
         self._over = False
+        self._events = 0
+        self._held: list[bytes] = []
         self._passage: Passage | None = None
+        self._seen = 0
         self._idle = desk.live.rules.idle_seconds
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        seconds = desk.live.rules.ping_seconds
+        self._quiet = seconds if seconds and self._form.ping else math.inf
+        self._ping_at = exchange.started + self._quiet
+        self._ended: asyncio.Future[None] | None = None
+        self.dropped = dropped
+        self.spoke = False
+        exchange.on_sweep = self._sweep
 
-    async def run(self) -> None:
-        """Relay until the stream has ended well, was broken, or the exchange was aborted."""
-        exchange, asking = self._exchange, self._asking
+    async def run(self, asking: Asking, reader: StreamReader) -> None:
+        """Relay until the engine's stream has ended well.
+
+        Raises `EngineError` when it was broken, and `CancelledError` with the exchange's abort.
+        """
+        exchange = self._exchange
+        self._asking, self._reader = asking, reader
+        self._over = False
+        self._held.clear()
+        self._ended = ended = asyncio.get_running_loop().create_future()
         try:
             exchange.on_pause = asking.engine.pause
             exchange.on_resume = asking.engine.resume
-            exchange.on_sweep = self._sweep
             exchange.deadline = self._desk.tick + self._idle
             asking.answer.pour(self._take, self._engine_ended)
-            await self._ended
+            await ended
             if not asking.answer.over:
-                await self._wait_for_the_end()
-            self._complete()
-        except asyncio.CancelledError:
-            reason = exchange.aborted
-            if not isinstance(reason, Refusal) or not self._begun:
-                raise
-            self._break(reason)
-        except Refusal as refusal:
-            if not self._begun:
-                raise
-            self._break(refusal)
+                await self._wait_for_the_end(asking)
         finally:
-            exchange.on_pause = exchange.on_resume = exchange.on_sweep = None
+            self._over = True
+            exchange.deadline = None
+            exchange.on_pause = exchange.on_resume = None
             if self._connection.blocked:
                 asking.engine.resume()  # others will use it
 
@@ -90,20 +107,23 @@ class Relay:
         if self._over:
             return
         reader = self._reader
+        assert reader is not None
         try:
             out = reader.feed(data)
         except EngineError as error:
-            before = getattr(error, "before", b"")
-            if before:
-                self._send(before)
+            if error.before and (self.spoke or reader.started):
+                self._send(error.before)
             self._end(error)
             return
         self._exchange.deadline = self._desk.tick + self._idle
         if out:
-            if self._first:
+            self._events += 1
+            if self.spoke:
                 self._connection.send(out)
+            elif reader.started:
+                self._speak(out)
             else:
-                self._send(out)
+                self._hold(out)
         if reader.finished:
             self._end(None)
         elif self._passage is not None:
@@ -111,6 +131,8 @@ class Relay:
 
     def _learn(self, passage: Passage, data: bytes) -> None:
         """Let chunks like `data` pass from here on, or none if the next must be looked at."""
+        assert self._reader is not None
+        assert self._asking is not None
         shape = self._reader.shape(data)
         answer = self._asking.answer
         if shape is None:
@@ -121,15 +143,28 @@ class Relay:
             answer.express = self._passage = None
 
     def _sweep(self, now: float) -> None:
-        """The deadline, for chunks that passed: they are too many to note it each time."""
+        """Twice a second: the deadline for chunks that passed (they are too many to note it each
+        time), and a sign of life when nothing was sent for long.
+        """
         passage = self._passage
-        if passage is not None and passage.moved:
-            passage.moved = False
-            self._exchange.deadline = now + self._idle
+        count = self._events if passage is None else self._events + passage.count
+        if count != self._seen:
+            self._seen = count
+            self._ping_at = now + self._quiet
+            if self._exchange.deadline is not None and not self._over:
+                self._exchange.deadline = now + self._idle
+        elif now >= self._ping_at:
+            self._ping_at = now + self._quiet
+            connection = self._connection
+            if not connection.blocked and connection.phase is not CLOSED:
+                self._begin()
+                connection.send(self._form.ping)
 
     def _end(self, error: Exception | None) -> None:
         """What comes now is not looked at any more."""
         self._over = True
+        assert self._asking is not None
+        assert self._ended is not None
         self._asking.answer.express = None
         if self._ended.done():
             return
@@ -138,19 +173,35 @@ class Relay:
         else:
             self._ended.set_exception(error)
 
+    def _hold(self, data: bytes) -> None:
+        """Keep what comes before the first content."""
+        self._held.append(data)
+        if sum(map(len, self._held)) > HELD_BYTES:
+            self._send(b"")
+
+    def _speak(self, data: bytes) -> None:
+        """Send the first content, and what was held before it."""
+        self._exchange.first_token = self._desk.clock.monotonic()
+        self._send(data)
+        connection = self._connection
+        if connection.framed is not None:
+            self._passage = Passage(connection.framed, connection.send)
+
     def _send(self, data: bytes) -> None:
-        """Send what comes before or with the first token."""
-        if self._reader.started:
-            self._first = True
-            self._exchange.first_token = self._desk.clock.monotonic()
+        self.spoke = True
+        self._begin()
+        if self._held:
+            data = b"".join(self._held) + data
+            self._held.clear()
+        if data:
+            self._connection.send(data)
+
+    def _begin(self) -> None:
         if not self._begun:
             self._begun = True
             self._exchange.status = 200
-            self._connection.begin_stream(self._exchange, SSE, self._desk.dropped(self._dropped))
-        connection = self._connection
-        connection.send(data)
-        if self._first and connection.framed is not None:
-            self._passage = Passage(connection.framed, connection.send)
+            lines = self._desk.dropped(self.dropped)
+            self._connection.begin_stream(self._exchange, self._form.stream_type, lines)
 
     def _engine_ended(self, error: EngineGone | None) -> None:
         """The engine's message ended, well or not: whether it was whole, the reader knows."""
@@ -159,6 +210,7 @@ class Relay:
         if error is not None:
             self._end(StreamBroken("The engine closed the connection in the middle of its answer."))
             return
+        assert self._reader is not None
         try:
             self._reader.end()
         except EngineError as broken:
@@ -166,30 +218,50 @@ class Relay:
         else:
             self._end(None)
 
-    async def _wait_for_the_end(self) -> None:
+    async def _wait_for_the_end(self, asking: Asking) -> None:
         try:
             async with asyncio.timeout(TAIL_SECONDS):
-                await self._asking.answer.until(END)
+                await asking.answer.until(END)
         except (TimeoutError, EngineGone):
             return  # the end mark was there: the answer is whole
 
-    def _complete(self) -> None:
-        """Record, then send the end mark: what a client saw whole is in the journal."""
-        exchange = self._exchange
-        if not self._begun:
-            self._begun = True
-            exchange.status = 200
-            self._connection.begin_stream(exchange, SSE, self._desk.dropped(self._dropped))
-        self._desk.note_usage(exchange, self._reader.usage)
-        self._desk.record(exchange)
-        self._connection.end_stream(self._reader.tail)
+    async def complete(self, chat: ChatRequest, keeper: Keeper | None) -> None:
+        """Record, then send the end mark: what a client saw whole is in the journal.
 
-    def _break(self, refusal: Refusal) -> None:
-        """Say in the client's dialect that the answer is not whole, then end it."""
+        The `keeper` is given the end mark before that.
+        """
+        exchange, reader = self._exchange, self._reader
+        assert reader is not None
+        if reader.usage is None:
+            passed = 0 if self._passage is None else self._passage.count
+            exchange.usage = estimate_stream(chat, self._events + passed)
+            reader.guess(exchange.usage)
+        else:
+            exchange.usage = reader.usage
+        tail = reader.tail
+        if keeper is not None:
+            await keeper(tail)
+        self._begin()
+        self._desk.record(exchange)
+        held, self._held = self._held, []
+        self._connection.end_stream(b"".join((*held, tail)))
+
+    def broke(self, error: Refusal | asyncio.CancelledError) -> None:
+        """Say in the client's dialect that the answer is not whole, then end it.
+
+        Raises `error` when nothing was sent yet, or nobody is there to be told.
+        """
         exchange = self._exchange
-        exchange.error = refusal.code
-        self._desk.note_usage(exchange, self._reader.usage)
+        reason = exchange.aborted if isinstance(error, asyncio.CancelledError) else error
+        if not self._begun or not isinstance(reason, Refusal):
+            raise error
+        exchange.error = reason.code
+        if self._reader is not None:
+            exchange.usage = self._reader.usage
         self._desk.record(exchange)
         if self._connection.phase is not CLOSED:
-            form = FORMS[exchange.dialect]
-            self._connection.end_stream(form.broken(refusal, exchange.id.decode()))
+            self._connection.end_stream(self._form.broken(reason, exchange.id.decode()))
+
+    def close(self) -> None:
+        """Let go of the exchange."""
+        self._exchange.on_sweep = None

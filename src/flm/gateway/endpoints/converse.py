@@ -1,0 +1,202 @@
+"""A conversation in any client's dialect with any engine: asked, translated, passed on.
+
+What a client sends is judged by its own endpoint and comes here as a `Conversation`. Here is what
+all of them share: whom to ask and whom next, what of a publication holds, the native way or the
+translated one, the answer whole or as a stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from flm.dialects.codec import EngineAnswer, StreamReader
+from flm.dialects.conversation import Conversation, Stamp
+from flm.dialects.engine import CODECS
+from flm.dialects.estimates import estimate
+from flm.dialects.openai_chat import ChatRequest
+from flm.dialects.shaping import shaped
+from flm.dialects.tracing import trace_of
+from flm.dialects.translated import TranslatedStream
+from flm.errors import Refusal
+from flm.gateway.endpoints.asking import OK, Asking
+from flm.gateway.endpoints.course import Course
+from flm.gateway.endpoints.relay import Relay
+from flm.gateway.live import LiveTarget
+from flm.gateway.upstream.answer import END, HEAD
+from flm.wire.snapshot import Target
+
+if TYPE_CHECKING:
+    from flm.gateway.desk import GatewayDesk
+    from flm.gateway.edge.connection import Connection
+    from flm.gateway.exchange import Exchange
+
+STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
+
+
+async def converse(
+    exchange: Exchange, connection: Connection, desk: GatewayDesk, conversation: Conversation
+) -> None:
+    """Answer a conversation in its own dialect."""
+    await answer_chat(exchange, connection, desk, conversation.chat, conversation)
+
+
+async def answer_chat(
+    exchange: Exchange,
+    connection: Connection,
+    desk: GatewayDesk,
+    chat: ChatRequest,
+    conversation: Conversation | None = None,
+) -> None:
+    """Answer `chat`, the request in OpenAI's words, in the dialect of the `conversation`.
+
+    None: the client speaks OpenAI's itself.
+    """
+    exchange.model = chat.model
+    exchange.streamed = chat.stream
+    exchange.body = b""
+    course = Course(exchange, desk, chat.model)
+    if course.wants_trace:
+        course.follows(trace_of(chat))
+    published = course.published
+    native = True
+    if published is not None and (published.template or published.profile is not None):
+        chat = shaped(chat, published, exchange.arrived)
+        native = False  # what the owner laid over it stands in `chat` alone
+    if chat.stream:
+        await _stream(exchange, connection, desk, course, chat, conversation, native)
+    else:
+        await _whole(exchange, connection, desk, course, chat, conversation, native)
+
+
+class Turn:
+    """The conversation as one engine is asked it: the native way, or translated."""
+
+    __slots__ = ("_chat", "_codec", "_conversation", "_exchange", "_native", "_target", "call")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        target: Target,
+        chat: ChatRequest,
+        conversation: Conversation | None,
+        native: bool,
+    ) -> None:
+        self._exchange = exchange
+        self._target = target
+        self._chat = chat
+        self._conversation = conversation
+        self._codec = codec = CODECS[target.dialect]
+        self._native = None
+        if native and conversation is not None:
+            self._native = conversation.native(target)
+        if self._native is not None:
+            self.call = self._native.call(target)
+        else:
+            self.call = codec.chat(chat, target)
+
+    def answer(self, body: bytes) -> EngineAnswer:
+        """The whole answer in the client's dialect, its tokens counted or guessed."""
+        chat, target, exchange, conversation = (
+            self._chat, self._target, self._exchange, self._conversation,
+        )  # fmt: skip
+        if self._native is not None:
+            answer = self._native.answer(target, body)
+            return answer if answer.usage is not None else _guessed(chat, answer)
+        id_ = exchange.id.decode()
+        answer = self._codec.chat_answer(
+            chat, target, body, int(exchange.arrived), "chatcmpl-" + id_
+        )
+        if answer.usage is None:
+            answer = _guessed(chat, answer)
+        if conversation is None:
+            return answer
+        written = conversation.answer(answer.body, answer.usage, Stamp(id_, exchange.arrived))
+        return EngineAnswer(written, answer.usage)
+
+    def reader(self) -> StreamReader:
+        """A reader of the streamed answer that gives the client's events."""
+        if self._native is not None:
+            return self._native.stream(self._target)
+        exchange, conversation = self._exchange, self._conversation
+        id_ = exchange.id.decode()
+        reader = self._codec.chat_stream(
+            self._chat, self._target, int(exchange.arrived), "chatcmpl-" + id_
+        )
+        if conversation is None:
+            return reader
+        return TranslatedStream(reader, conversation.writer(Stamp(id_, exchange.arrived)))
+
+
+def _guessed(chat: ChatRequest, answer: EngineAnswer) -> EngineAnswer:
+    return EngineAnswer(answer.body, estimate(chat, len(answer.body)))
+
+
+async def _whole(
+    exchange: Exchange,
+    connection: Connection,
+    desk: GatewayDesk,
+    course: Course,
+    chat: ChatRequest,
+    conversation: Conversation | None,
+    native: bool,
+) -> None:
+    while True:
+        live = course.next()
+        try:
+            with Asking(exchange, desk) as asking:
+                target = asking.use(live) or await asking.woken(live)
+                turn = Turn(exchange, target, chat, conversation, native)
+                await asking.ask(turn.call, END)
+                result = turn.answer(asking.result(CODECS[target.dialect]))
+            break
+        except Refusal as refusal:
+            if not course.failed(live, refusal):
+                course.note(live, ())
+                raise
+    dropped = turn.call.dropped
+    course.answered(live)
+    course.note(live, dropped)
+    exchange.usage = result.usage
+    if conversation is not None and conversation.keeper is not None:
+        await conversation.keeper(result.body)
+    desk.answer(exchange, connection, result.body, dropped)
+
+
+async def _stream(
+    exchange: Exchange,
+    connection: Connection,
+    desk: GatewayDesk,
+    course: Course,
+    chat: ChatRequest,
+    conversation: Conversation | None,
+    native: bool,
+) -> None:
+    relay = Relay(exchange, connection, desk, chat.dropped)
+    live: LiveTarget | None = None
+    try:
+        while True:
+            live = course.next()
+            try:
+                with Asking(exchange, desk) as asking:
+                    target = asking.use(live) or await asking.woken(live)
+                    turn = Turn(exchange, target, chat, conversation, native)
+                    answer = await asking.ask(turn.call, HEAD)
+                    kind = answer.texts().get("content-type", "").partition(";")[0].strip()
+                    if answer.status != OK or kind.lower() not in STREAM_TYPES:
+                        raise CODECS[target.dialect].error(*await asking.collected(), target)
+                    relay.dropped = turn.call.dropped
+                    await relay.run(asking, turn.reader())
+                break
+            except Refusal as refusal:
+                if relay.spoke or not course.failed(live, refusal):
+                    raise
+    except (Refusal, asyncio.CancelledError) as error:
+        course.note(live, relay.dropped)
+        relay.broke(error)
+        return
+    finally:
+        relay.close()
+    course.answered(live)
+    course.note(live, relay.dropped)
+    await relay.complete(chat, None if conversation is None else conversation.keeper)
