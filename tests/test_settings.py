@@ -25,6 +25,7 @@ DEFAULTS = {
     "engines.ollama.cloud": False,
     "engines.ollama.install_url": "",
     "engines.ollama.install_sha256": "",
+    "models.default": "",
     "embedded.max_loaded": 1,
     "embedded.idle_minutes": 15,
     "embedded.threads": 0,

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from flm.control.publications import published
 from flm.domain.addresses import is_address
 from flm.domain.engines import EMBEDDED, Address, Engine, EngineId, EngineKind, serves
 from flm.domain.keys import OWNER_ID, OWNER_LOOKUP_ID, ApiKey
 from flm.domain.models import Capability, Model, ModelState
 from flm.domain.policy import Policy
+from flm.domain.publications import Profile, PromptTemplate, Publication
 from flm.domain.traits import Api
 from flm.ports.engines import Sighting
 from flm.wire.channel import Delta
@@ -44,7 +46,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     embedded engine, of which those in ``running`` (by name) are loaded; ``contexts`` holds the
     context lengths the user set: engine → model ('' for all of them) → tokens. ``located``: the
     IP addresses of engines known by name; ``native``: the APIs that kinds of engines speak;
-    ``lately``: names that engines of this machine had, whether or not they are seen now.
+    ``lately``: names that engines of this machine had, whether or not they are seen now;
+    ``default``: the name that answers for unknown ones, '' for none.
     """
 
     config_revision: int
@@ -64,6 +67,10 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     located: Mapping[str, str] = {}
     native: Mapping[EngineKind, tuple[Api, ...]] = {}
     lately: Mapping[str, EngineId] = {}
+    publications: Sequence[Publication] = ()
+    templates: Sequence[PromptTemplate] = ()
+    profiles: Sequence[Profile] = ()
+    default: str = ""
 
 
 _Home = tuple[ModelState, Model]
@@ -77,7 +84,7 @@ def compile_snapshot(sources: Sources, now: float) -> Snapshot:
             pepper=sources.pepper,
             entries=_entries(sources.keys, sources.owner_digest, now),
         ),
-        routes=_routes(sources),
+        routes=_with_publications(_routes(sources), sources, now),
         rules=msgspec.structs.replace(
             sources.rules, revision=sources.config_revision, policy=sources.policy
         ),
@@ -120,6 +127,16 @@ def _routes(sources: Sources) -> Routes:
         homes.setdefault(model.name, []).append(("ready" if server else "sleeping", model))
     models = _named(homes, sources.lately)
     return Routes(revision=0, models=dict(sorted(models.items())), targets=targets)
+
+
+def _with_publications(routes: Routes, sources: Sources, now: float) -> Routes:
+    return msgspec.structs.replace(
+        routes,
+        published=published(
+            sources.publications, sources.templates, sources.profiles, sources.keys, routes, now
+        ),
+        default=sources.default,
+    )
 
 
 def _named(

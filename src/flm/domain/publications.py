@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
+
+from flm.domain.keys import ApiKey, KeyId
 
 WILDCARD = "*"
 
@@ -14,7 +16,7 @@ class PromptTemplate(msgspec.Struct, frozen=True, kw_only=True):
     """One version of a prompt template; versions count from 1, a change is a new one.
 
     ``system`` is laid before the client's own system text, ``user`` around its last message;
-    both may hold `{{name}}` for a variable and ``user`` must hold `{{input}}`, the client's text.
+    both may hold `{{name}}` for a variable and ``user`` holds `{{input}}`, the client's text, once.
     ``variables`` are the values of those that a publication does not give.
     """
 
@@ -44,7 +46,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     ``models``: names of models, the first is asked first, the others when it cannot answer.
     ``allow_remote``: one of the others may be on another machine though the first is here.
     ``keys``: ids of the keys that may use it, () for all. ``template`` and ``profile`` are names,
-    '' for none; ``variables`` are the template's.
+    '' for none; `NAME@2` is one version of a template, `NAME` whatever is the newest.
+    ``variables`` are the template's.
     """
 
     name: str
@@ -71,6 +74,47 @@ def fits(pattern: str, name: str) -> bool:
             return False
         at = found + len(part)
     return len(name) - len(parts[-1]) >= at and name.endswith(parts[-1])
+
+
+def askable(
+    models: Iterable[str], is_remote: Callable[[str], bool], allow_remote: bool
+) -> tuple[str, ...]:
+    """Those of a publication's models that may be asked: what is asked in place of a model of
+    this machine leaves it only where that was allowed. A first model that nobody knows now counts
+    as one of this machine.
+    """
+    first, *others = models
+    if allow_remote or is_remote(first):
+        return (first, *others)
+    return (first, *(name for name in others if not is_remote(name)))
+
+
+def template_of(
+    publication: Publication, templates: Iterable[PromptTemplate]
+) -> PromptTemplate | None:
+    """The version of its template that is in force, None when there is none: `NAME@2` is that
+    version, `NAME` the newest one.
+    """
+    name, pinned, version = publication.template.partition("@")
+    named = [each for each in templates if each.name == name]
+    if pinned:
+        return next((each for each in named if str(each.version) == version), None)
+    return max(named, key=lambda each: each.version, default=None)
+
+
+def keys_of(publication: Publication, keys: Iterable[ApiKey], now: float) -> tuple[KeyId, ...]:
+    """Those of its keys that work at `now`, and those that took their places by a rotation."""
+    known = {key.id: key for key in keys}
+    found: dict[KeyId, None] = {}
+    for wanted in publication.keys:
+        seen: set[KeyId] = set()
+        key = known.get(KeyId(wanted))
+        while key is not None and key.id not in seen:
+            seen.add(key.id)
+            if key.state(now) == "active":
+                found[key.id] = None
+            key = None if key.rotated_to is None else known.get(key.rotated_to)
+    return tuple(found)
 
 
 Each = TypeVar("Each")
