@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from flm.domain.records import MAX_TRIES, RecordDetails, Try
+from flm.domain.traits import Api
 from flm.errors import EngineError, Refusal
+from flm.gateway.able import cannot
 from flm.gateway.live import LiveTarget
 from flm.wire.snapshot import Published
 
@@ -28,6 +30,7 @@ class Course:
     """
 
     __slots__ = (
+        "_api",
         "_desk",
         "_error",
         "_exchange",
@@ -39,8 +42,12 @@ class Course:
         "published",
     )
 
-    def __init__(self, exchange: Exchange, desk: GatewayDesk, name: str) -> None:
+    def __init__(
+        self, exchange: Exchange, desk: GatewayDesk, name: str, api: Api | None = None
+    ) -> None:
+        """`api`: what an engine must speak by itself to be asked."""
         self._exchange = exchange
+        self._api = api
         self._desk = desk
         self._names: list[str] = []
         self._left: list[LiveTarget] = []
@@ -53,6 +60,8 @@ class Course:
         if plan is None:
             self._names = [name]
         else:
+            if not plan.names:
+                raise desk.live.unknown_model(name)
             self.published, self._names = plan.published, list(plan.names)
             if plan.published is not None:
                 exchange.api = plan.published.name
@@ -78,6 +87,9 @@ class Course:
                 found = live.target(self._left.pop(0).target.id)
                 if found is None:
                     continue  # withdrawn while another one was asked
+                if self._api is not None and self._api not in found.target.native:
+                    self._skip(found.target.id, cannot(live.routes, found.target, self._api))
+                    continue
                 if found.breaker.waits(now):
                     self._resting.append(found)
                     continue

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from flm.dialects.clients import FORMS
 from flm.dialects.conversation import Keeper
 from flm.dialects.engine import StreamReader
-from flm.dialects.estimates import estimate_stream
-from flm.dialects.openai_chat import ChatRequest
+from flm.dialects.estimates import Asked, estimate_stream
 from flm.errors import EngineError, Refusal, StreamBroken
 from flm.gateway.edge.connection import CLOSED
 from flm.gateway.endpoints.passage import Passage
@@ -225,16 +224,17 @@ class Relay:
         except (TimeoutError, EngineGone):
             return  # the end mark was there: the answer is whole
 
-    async def complete(self, chat: ChatRequest, keeper: Keeper | None) -> None:
+    async def complete(self, asked: Asked | None, keeper: Keeper | None) -> None:
         """Record, then send the end mark: what a client saw whole is in the journal.
 
-        The `keeper` is given the end mark before that.
+        The `keeper` is given the end mark before that. What the engine did not count is guessed
+        from what was `asked`, where it can be.
         """
         exchange, reader = self._exchange, self._reader
         assert reader is not None
-        if reader.usage is None:
+        if reader.usage is None and asked is not None:
             passed = 0 if self._passage is None else self._passage.count
-            exchange.usage = estimate_stream(chat, self._events + passed)
+            exchange.usage = estimate_stream(asked, self._events + passed)
             reader.guess(exchange.usage)
         else:
             exchange.usage = reader.usage
