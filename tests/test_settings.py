@@ -32,6 +32,10 @@ DEFAULTS = {
     "embedded.parallel": 2,
     "logs.keep_days": 90,
     "logs.keep_records": 1_000_000,
+    "usage.keep_days": 400,
+    "responses.keep_days": 30,
+    "responses.max_stored": 10_000,
+    "responses.max_bytes": 1_073_741_824,
     "journal.max_bytes": 1_073_741_824,
 }
 

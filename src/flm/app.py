@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from flm.services.models import ModelService
     from flm.services.operations import OperationService
     from flm.services.settings import SettingsService
+    from flm.services.usage import UsageService
     from flm.store import FileSecrets
     from flm.wire.snapshot import EngineDialect
 
@@ -292,6 +293,13 @@ class Services:
         from flm.services.logs import LogService
 
         return LogService(self.store.records, self.clock)
+
+    @cached_property
+    def usage(self) -> UsageService:
+        """What was used."""
+        from flm.services.usage import UsageService
+
+        return UsageService(self.store.usage, self.store.keys, self.clock)
 
     @cached_property
     def engine_health(self) -> EngineHealth:

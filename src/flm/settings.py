@@ -119,6 +119,14 @@ REGISTRY: tuple[Setting, ...] = (
             N_("How many days request records are kept.")),
     Setting("logs.keep_records", Whole(1_000, 100_000_000), 1_000_000,
             N_("How many request records are kept at most.")),
+    Setting("usage.keep_days", Whole(1, 3_650), 400,
+            N_("How many days usage is kept by the hour; by the day it is kept ten years.")),
+    Setting("responses.keep_days", Whole(1, 3_650), 30,
+            N_("How many days responses are kept for clients that ask for them again.")),
+    Setting("responses.max_stored", Whole(0, 10_000_000), 10_000,
+            N_("How many of those are kept at most; 0: none.")),
+    Setting("responses.max_bytes", Whole(1 << 20, 1 << 40), 1 << 30,
+            N_("How many bytes they may take up together.")),
     Setting("journal.max_bytes", Whole(1 << 20, 1 << 40), 1 << 30,
             N_("How large the journal may grow, in bytes, while the database cannot be written.")),
 )  # fmt: skip
@@ -228,6 +236,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     embedded_parallel: int
     logs_keep_days: int
     logs_keep_records: int
+    usage_keep_days: int
+    responses_keep_days: int
+    responses_max_stored: int
+    responses_max_bytes: int
     journal_max_bytes: int
     engines: dict[str, EngineSettings] = {}
     sources: dict[str, Source] = {}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import click
 
 from flm.cli import terminal
-from flm.cli.session import FORMATS, Session
+from flm.cli.session import FORMATS, Format, Session
 from flm.errors import N_
 from flm.language import LANGUAGES, Words
 
@@ -99,27 +99,35 @@ def _remember(ctx: click.Context, parameter: click.Parameter, value: Any) -> Non
             session.debug = True
 
 
-def _common_options() -> list[click.Parameter]:
+def _common_options(formats: Sequence[Format]) -> list[click.Parameter]:
     def make(*names: str, **more: Any) -> click.Parameter:
         return _CommonOption(names, expose_value=False, callback=_remember, **more)
 
     return [
         make("--data-dir", metavar="DIR", help=N_("Where FLM keeps its data (FLM_DATA_DIR).")),
-        make("--format", type=click.Choice(FORMATS), help=N_("For people, or for programs.")),
+        make("--format", type=click.Choice(formats), help=N_("For people, or for programs.")),
         make("--lang", type=click.Choice(LANGUAGES), help=N_("The language (FLM_LANG).")),
         make("--debug", is_flag=True, help=N_("Show where an unexpected error came from.")),
     ]
 
 
 class Command(click.Command):
-    """A command of FLM's; its callback takes the session first (`pass_session`)."""
+    """A command of FLM's; its callback takes the session first (`pass_session`).
+
+    ``formats``: what it can answer in.
+    """
 
     context_class = Context
 
     def __init__(
-        self, name: str | None, *, params: list[click.Parameter] | None = None, **more: Any
+        self,
+        name: str | None,
+        *,
+        params: list[click.Parameter] | None = None,
+        formats: Sequence[Format] = FORMATS,
+        **more: Any,
     ) -> None:
-        super().__init__(name, params=[*(params or []), *_common_options()], **more)
+        super().__init__(name, params=[*(params or []), *_common_options(formats)], **more)
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """click's, which it keeps in the language of its first use, in that of now."""

@@ -17,7 +17,8 @@ from flm.domain.engines import (
 )
 from flm.domain.keys import ApiKey
 from flm.domain.models import GgufFile, Model
-from flm.domain.records import RequestRecord
+from flm.domain.records import RequestRecord, details_of, tokens_per_second
+from flm.domain.usage import By, Tally
 from flm.ports.repositories import HealthMark
 from flm.wire.control import Handle, Status
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from flm.services.check import Report
     from flm.services.installing import Outcome
     from flm.services.model_keeping import Pulled
+    from flm.services.usage import UsageReport, UsageRow
 
 Document = dict[str, Any]
 
@@ -140,7 +142,11 @@ def key(stored: ApiKey, now: float) -> Document:
 
 
 def record(served: RequestRecord) -> Document:
-    """One request that was served or refused; `error` null when it went well."""
+    """One request that was served or refused; `error` null when it went well.
+
+    `tries`: engines that were asked before the one that counts; `api`: the publication.
+    """
+    more = details_of(served)
     return {
         "time": iso(served.time),
         "request_id": served.id,
@@ -156,11 +162,56 @@ def record(served: RequestRecord) -> Document:
         "tokens_out": served.tokens_out,
         "client": served.client,
         "streamed": served.streamed,
+        "api": served.api or None,
+        "cached_tokens": served.cached_tokens,
+        "reasoning_tokens": served.reasoning_tokens,
+        "estimated": served.estimated,
+        "tokens_per_second": _rounded(tokens_per_second(served)),
+        "tries": [{"target": each.target, "error": each.error} for each in more.tries],
+        "remote": more.remote,
+        "prompt_template": more.template or None,
+        "profile": more.profile or None,
+        "dropped": list(more.dropped),
     }
 
 
-def _rounded(milliseconds: float | None) -> float | None:
-    return None if milliseconds is None else round(milliseconds, 3)
+def usage(told: UsageReport) -> Document:
+    """What was used; a row names the key (with its label), model, engine, API, day or hour."""
+    return {
+        "by": told.by,
+        "since": iso(told.since),
+        "until": iso(told.until),
+        "rows": [{**usage_name(told.by, row), **tally(row.tally)} for row in told.rows],
+        "total": tally(told.total),
+    }
+
+
+def usage_name(by: By, row: UsageRow) -> Document:
+    """What a row is of; null where there was none. Days and hours are UTC."""
+    if by == "key":
+        return {"key_id": row.name or None, "label": row.label}
+    return {by: row.name or None}
+
+
+def tally(sums: Tally) -> Document:
+    """The sums of records; means are null where nothing was measured."""
+    return {
+        "requests": sums.requests,
+        "errors": sums.errors,
+        "tokens_in": sums.tokens_in,
+        "tokens_out": sums.tokens_out,
+        "cached_tokens": sums.cached_tokens,
+        "reasoning_tokens": sums.reasoning_tokens,
+        "estimated_requests": sums.estimated,
+        "untold_requests": sums.untold,
+        "mean_latency_ms": _rounded(sums.mean_latency_ms),
+        "mean_first_token_ms": _rounded(sums.mean_first_token_ms),
+        "tokens_per_second": _rounded(sums.tokens_per_second),
+    }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 3)
 
 
 def handle(listener: Handle) -> Document:

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import sys
+from typing import Unpack
 
-from flm.cli import documents, output, terminal
+from flm.cli import documents, output, phrases
 from flm.cli.commands import command, option, pass_session
 from flm.cli.session import Session
-from flm.cli.when import local
 from flm.domain.records import RequestRecord
 from flm.errors import N_
+from flm.services.logs import Wanted
 
-_HEADINGS = (
-    N_("Time"),
-    N_("Request"),
-    N_("Key"),
-    N_("Model"),
-    N_("Engine"),
-    N_("Route"),
-    N_("Status"),
-    N_("Error"),
-    N_("Took"),
-    N_("First token"),
-    N_("Tokens in"),
-    N_("Tokens out"),
-    N_("Client"),
-)
+SHOWN = 50
+SHOWN_BEFORE = 10
+"""Records that are shown before those that are followed."""
 
 
 @command(
@@ -33,75 +22,54 @@ _HEADINGS = (
     help=N_(
         "Show what was served, newest first, and why what failed did.\n\n"
         "Neither prompts nor answers are recorded. Records are kept as long as the settings "
-        "logs.keep_days and logs.keep_records say."
+        "logs.keep_days and logs.keep_records say.\n\n"
+        "With --follow the newest come last and new ones follow until Ctrl-C, also while nothing "
+        "runs; with --format json each is a document on a line of its own."
     ),
 )
-@option("--limit", type=int, default=50, metavar="N", help=N_("At most so many (50)."))
+@option("--limit", type=int, metavar="N", help=N_("At most so many (50; before new ones 10)."))
 @option("--since", metavar="WHEN", help=N_("From then on: 15m, 2h, 3d ago, or a date."))
 @option("--status", metavar="STATUS", help=N_("Only 404, 4xx, 400-499, ok or error."))
 @option("--model", metavar="NAME", help=N_("Only this model, as the client named it."))
 @option("--key", metavar="KEY", help=N_("Only this key, by its id."))
+@option("--engine", metavar="NAME", help=N_("Only this engine."))
+@option("--api", metavar="NAME", help=N_("Only this API (`flm api list`)."))
+@option("--follow", "-f", is_flag=True, help=N_("Go on with new ones as they come."))
 @pass_session
-def logs(
-    session: Session,
-    limit: int,
-    since: str | None,
-    status: str | None,
-    model: str | None,
-    key: str | None,
-) -> None:
-    """Search the records."""
+def logs(session: Session, limit: int | None, follow: bool, **wanted: Unpack[Wanted]) -> None:
+    """Search the records, or follow them."""
+    if follow:
+        _follow(session, SHOWN_BEFORE if limit is None else limit, wanted)
+        return
     with session.services() as services:
-        found = services.logs.search(limit, since, status, model, key)
+        found = services.logs.search(SHOWN if limit is None else limit, **wanted)
     if session.json:
         session.document({"records": [documents.record(each) for each in found]})
     elif not found:
         session.note(N_("Nothing was served that matches."))
     elif output.is_terminal(sys.stdout):
-        session.write("\n".join(_lines(session, each) for each in found))
+        _show(session, found)
     else:
-        session.table(_HEADINGS, [_row(each) for each in found])
+        rows = [phrases.record_row(session.words, each) for each in found]
+        session.table(phrases.RECORD_HEADINGS, rows)
 
 
-def _lines(session: Session, served: RequestRecord) -> str:
-    """A record on two lines, for a terminal: its thirteen columns would not fit."""
-    words = session.words
-    model = f"{served.model or '-'} @ {served.engine or '-'}"
-    timing = [_milliseconds(served.latency_ms)]
-    if served.first_token_ms is not None:
-        timing.append(words(N_("first token {ms}"), ms=_milliseconds(served.first_token_ms)))
-    if served.tokens_in is not None or served.tokens_out is not None:
-        tokens = (_count(served.tokens_in), _count(served.tokens_out))
-        timing.append(words(N_("{sent} → {received} tokens"), sent=tokens[0], received=tokens[1]))
-    first = [local(served.time), str(served.status), served.error, served.route, model]
-    second = [", ".join(timing), served.id, words(N_("key {id}"), id=served.key_id or "-")]
-    return "\n".join(
-        indent + terminal.visible("  ".join(filter(None, parts)))
-        for indent, parts in (("", first), ("    ", [*second, served.client]))
-    )
+def _follow(session: Session, limit: int, wanted: Wanted) -> None:
+    """Show records as they come. Ctrl-C is how it ends, and no failure."""
+    with session.services() as services:
+        try:
+            for found in services.logs.follow(limit, **wanted):
+                _show(session, found)
+        except KeyboardInterrupt:
+            output.note("")
 
 
-def _row(served: RequestRecord) -> tuple[str, ...]:
-    return (
-        local(served.time),
-        served.id,
-        served.key_id or "-",
-        served.model or "-",
-        served.engine or "-",
-        served.route,
-        str(served.status),
-        served.error or "-",
-        _milliseconds(served.latency_ms),
-        _milliseconds(served.first_token_ms),
-        _count(served.tokens_in),
-        _count(served.tokens_out),
-        served.client,
-    )
-
-
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f} ms"
-
-
-def _count(value: int | None) -> str:
-    return "-" if value is None else f"{value:,}"
+def _show(session: Session, found: list[RequestRecord]) -> None:
+    """Records for a terminal; one to a line for programs that read them."""
+    for each in found:
+        if session.json:
+            session.document(documents.record(each))
+        elif output.is_terminal(sys.stdout):
+            session.write("\n".join(phrases.record_lines(session.words, each)))
+        else:
+            session.write("  ".join(phrases.record_row(session.words, each)))

@@ -18,6 +18,8 @@ from flm.cli import terminal
 VERSION = "1.0"
 _CONTROL = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+
 
 def speak_utf8() -> None:
     """Make stdout and stderr UTF-8; what cannot be encoded is shown as an escape."""
@@ -83,6 +85,29 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         _rich_table(headings, safe)
     else:
         write("\n".join(terminal.columns([headings, *safe])))
+
+
+def csv(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on stdout for programs that read RFC 4180, None as an empty field.
+
+    Such a program is often a spreadsheet: text that it would take for a formula is led by `'`.
+    """
+    import csv as rfc4180
+
+    text = io.StringIO()
+    lines = rfc4180.writer(text, lineterminator="\r\n")
+    lines.writerow(headings)
+    lines.writerows([_field(value) for value in row] for row in rows)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(newline="")  # else Windows ends each line once more
+    write(text.getvalue(), end="")
+
+
+def _field(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    safe = terminal.visible(value)
+    return f"'{safe}" if safe.startswith(_FORMULA) else safe
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> None:

@@ -16,6 +16,7 @@ COMMANDS = {
     "api-keys": Lazy("flm.cli.api_keys:api_keys", N_("Keys: who may use the API.")),
     "proxy": Lazy("flm.cli.proxy:proxy", N_("The gateway in the background: start, stop, status.")),
     "logs": Lazy("flm.cli.logs:logs", N_("What was served, and what failed.")),
+    "usage": Lazy("flm.cli.usage:usage", N_("Who used what, and how fast it was.")),
     "check": Lazy("flm.cli.check:check", N_("Check whether everything is as it should be.")),
     "config": Lazy("flm.cli.config:config", N_("Settings: what they are and what they mean.")),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from flm.cli import output
 from flm.cli.clicktext import teach_click
@@ -13,8 +13,9 @@ from flm.ports.clock import Clock, SystemClock
 if TYPE_CHECKING:
     from flm.app import Services
 
-Format = Literal["text", "json"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+Format = Literal["text", "json", "csv"]
+FORMATS: tuple[Format, ...] = ("text", "json")
+"""What every command can answer in; some know `csv` besides."""
 
 
 class Session:

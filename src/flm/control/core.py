@@ -51,6 +51,8 @@ STORE_SECONDS = 20.0
 """What the last records may take to be stored at the end; the rest waits in the journal."""
 
 DAY = 86_400.0
+USAGE_DAYS = 3_653
+"""Ten years, in which a day's usage is kept."""
 
 
 class Core:
@@ -250,6 +252,8 @@ class Core:
         removed = await asyncio.to_thread(store.records.prune, before, settings.logs_keep_records)
         if removed:
             logger.info("%d old records were removed", removed)
+        hours, days = settings.usage_keep_days * DAY, USAGE_DAYS * DAY
+        await asyncio.to_thread(store.usage.prune, now - hours, now - days)
         await asyncio.to_thread(store.health.prune, now - settings.engine_history_days * DAY)
 
     async def _reap(self) -> None:

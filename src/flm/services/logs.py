@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypedDict, Unpack
 
 from flm.domain.records import RequestRecord
 from flm.errors import N_, InvalidValue
@@ -15,41 +18,83 @@ MAX_LIMIT = 100_000
 _STATUS = re.compile(r"[1-5]xx|[1-5][0-9]{2}|([1-5][0-9]{2})-([1-5][0-9]{2})", re.ASCII)
 
 
-class LogService:
-    """Searches the records."""
+FOLLOW_SECONDS = 0.5
+PORTION = 1_000
+"""Records of one look at what is new."""
 
-    def __init__(self, records: RecordRepository, clock: Clock) -> None:
+
+class Wanted(TypedDict, total=False):
+    """What a person asks of the log; None is not asked.
+
+    ``since`` and ``status`` are read by `parse_since` and `parse_status`; ``model`` is the name
+    the client asked for, ``key`` a key's id, ``api`` a publication's name.
+    """
+
+    since: str | None
+    status: str | None
+    model: str | None
+    key: str | None
+    engine: str | None
+    api: str | None
+
+
+def pause(seconds: float) -> None:
+    """Let so many seconds pass; Ctrl-C ends it."""
+    threading.Event().wait(seconds)
+
+
+class LogService:
+    """Searches the records, and follows them. ``wait`` lets so many seconds pass."""
+
+    def __init__(
+        self, records: RecordRepository, clock: Clock, wait: Callable[[float], None] = pause
+    ) -> None:
         self._records = records
         self._clock = clock
+        self._wait = wait
 
-    def search(
-        self,
-        limit: int = 50,
-        since: str | None = None,
-        status: str | None = None,
-        model: str | None = None,
-        key: str | None = None,
-    ) -> list[RequestRecord]:
-        """The newest records, newest first, that match everything given.
+    def search(self, limit: int = 50, **wanted: Unpack[Wanted]) -> list[RequestRecord]:
+        """The newest records, newest first, that match everything. Raises `InvalidValue`."""
+        return self._records.search(self._filter(_checked(limit, 1), **wanted))
 
-        ``since`` and ``status`` are read by `parse_since` and `parse_status`; ``model`` is the
-        name the client asked for, ``key`` a key's id. Raises `InvalidValue`.
+    def follow(self, limit: int = 10, **wanted: Unpack[Wanted]) -> Iterator[list[RequestRecord]]:
+        """The newest `limit` records that match, oldest first, then each as it is stored.
+
+        Nothing is left out and nothing told twice, however late a record comes. Never ends.
+        Raises `InvalidValue`.
         """
-        if not 1 <= limit <= MAX_LIMIT:
-            raise InvalidValue(
-                N_("The limit must be a whole number from 1 to {maximum}, not {limit}."),
-                maximum=MAX_LIMIT,
-                limit=limit,
-            )
-        return self._records.search(
-            RecordFilter(
-                limit=limit,
-                since=None if since is None else parse_since(since, self._clock.now()),
-                status=None if status is None else parse_status(status),
-                model=model,
-                key=key,
-            )
+        arrived = self._records.latest(self._filter(_checked(limit, 0), **wanted))
+        portion = self._filter(PORTION, **wanted)
+        yield arrived.records
+        while True:
+            arrived = self._records.after(arrived.place, portion)
+            if arrived.records:
+                yield arrived.records
+            if len(arrived.records) < PORTION:
+                self._wait(FOLLOW_SECONDS)
+
+    def _filter(self, limit: int, **wanted: Unpack[Wanted]) -> RecordFilter:
+        since, status = wanted.get("since"), wanted.get("status")
+        return RecordFilter(
+            limit=limit,
+            since=None if since is None else parse_since(since, self._clock.now()),
+            status=None if status is None else parse_status(status),
+            model=wanted.get("model"),
+            key=wanted.get("key"),
+            engine=wanted.get("engine"),
+            api=wanted.get("api"),
         )
+
+
+def _checked(limit: int, minimum: int) -> int:
+    if minimum <= limit <= MAX_LIMIT:
+        return limit
+    raise InvalidValue(
+        N_("The limit must be a whole number from {minimum} to {maximum}, not {limit}."),
+        minimum=minimum,
+        maximum=MAX_LIMIT,
+        limit=limit,
+    )
 
 
 def parse_since(text: str, now: float) -> float:
