@@ -6,7 +6,7 @@ database's revision in the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -275,6 +275,60 @@ class UsageRepository(Protocol):
         ...
 
 
+class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A response that a client may ask for again. Times are UTC seconds; ``sealed`` is what it
+    says; ``previous``: the id of the one before it in its chain, '' for none.
+    """
+
+    id: str
+    key_id: str
+    model: str
+    previous: str
+    created_at: float
+    expires_at: float
+    sealed: bytes
+
+
+class ResponseTotals(NamedTuple):
+    """How much is kept."""
+
+    count: int
+    size: int
+
+
+class ResponseRepository(Protocol):
+    """Responses with stored state (telemetry.db). ``keys``: those whose responses count."""
+
+    def keep(self, responses: Sequence[StoredResponse]) -> list[bool]:
+        """Insert each, and let its chain live as long; False for one whose id is taken."""
+        ...
+
+    def chain(
+        self, response: str, keys: Collection[str], now: float, depth: int
+    ) -> list[StoredResponse]:
+        """The response and those before it, newest first, at most ``depth``; ends where one is
+        missing or has expired.
+        """
+        ...
+
+    def forget(self, response: str, keys: Collection[str]) -> bool: ...
+    def keys(self) -> set[str]:
+        """The keys that have responses here."""
+        ...
+
+    def forget_keys(self, keys: Collection[str]) -> int:
+        """Remove all responses of these keys; how many went."""
+        ...
+
+    def prune(self, now: float, keep: int, size: int) -> int:
+        """Remove what has expired, and what ends first beyond `keep` responses or `size` bytes;
+        how many went.
+        """
+        ...
+
+    def totals(self) -> ResponseTotals: ...
+
+
 class Revisions(NamedTuple):
     """The revisions of the two databases that make a snapshot."""
 
@@ -322,6 +376,8 @@ class Store(Protocol):
     def usage(self) -> UsageRepository: ...
     @property
     def health(self) -> HealthRepository: ...
+    @property
+    def responses(self) -> ResponseRepository: ...
 
     def revisions(self) -> Revisions:
         """Cheap: two single-row reads."""

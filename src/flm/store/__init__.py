@@ -18,6 +18,7 @@ from flm.store.profiles import SqlProfiles
 from flm.store.prompts import SqlPrompts
 from flm.store.publications import SqlPublications
 from flm.store.records import SqlRecords
+from flm.store.responses import SqlResponses
 from flm.store.secrets import FileSecrets
 from flm.store.settings import SqlSettings
 from flm.store.tables import config_revision, security_revision
@@ -46,6 +47,7 @@ class SqlStore:
         self.records = SqlRecords(self._telemetry)
         self.usage = SqlUsage(self._telemetry)
         self.health = SqlHealth(self._telemetry)
+        self.responses = SqlResponses(self._telemetry)
 
     def revisions(self) -> Revisions:
         """Cheap: two single-row reads."""

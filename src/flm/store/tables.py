@@ -211,3 +211,20 @@ engine_health = Table(
     Column("reason", Text, nullable=False),
     sqlite_with_rowid=False,
 )
+
+# What clients may ask for again: sealed, until it expires.
+responses = Table(
+    "responses",
+    telemetry,
+    Column("id", Text, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+# Pruning and counting read this alone, never the bodies.
+Index("responses_expiry", responses.c.expires_at, responses.c.size)
+Index("responses_keys", responses.c.key_id)

@@ -15,6 +15,13 @@ from flm.wire.snapshot import Keys, Routes, Rules, Snapshot
 
 MAX_FRAME = 64 << 20
 MAX_SUSPECTS = 16
+MAX_KEPT = 16 << 20
+"""Bytes of one kept response; a larger one is not kept."""
+
+MAX_CHAIN = 500
+"""Responses of one chain that are read back."""
+
+MAX_CHAIN_BYTES = 32 << 20
 _LENGTH = struct.Struct(">I")
 
 
@@ -74,6 +81,24 @@ class Loads(msgspec.Struct, frozen=True, tag="loads"):
     engines: dict[str, EngineLoad]
 
 
+Trouble = Literal["", "missing", "too_long", "unreadable", "unavailable"]
+"""Why a response was not kept or is not there: no such one of this key (or it has expired); its
+chain is longer than may be read; its seal is damaged; the database cannot be used, nothing may be
+kept, or there is too much to do."""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, tag="told"):
+    """Controller → gateway: the answer to the `Keep`, `Recall` or `Forget` of that ``seq``.
+
+    ``bodies``: what was kept, the newest first; ``expires_at``: UTC seconds.
+    """
+
+    seq: int
+    trouble: Trouble = ""
+    bodies: tuple[bytes, ...] = ()
+    expires_at: float = 0.0
+
+
 class Hello(msgspec.Struct, frozen=True, tag="hello"):
     """Gateway → controller, first: who it is."""
 
@@ -125,14 +150,50 @@ class Wake(msgspec.Struct, frozen=True, tag="wake"):
     deadline: float
 
 
+class Keep(msgspec.Struct, frozen=True, kw_only=True, tag="keep"):
+    """Gateway → controller: keep this response; it is not sent before it is `Told`.
+
+    ``body`` is the gateway's own form of it; ``previous``: the id of the one before it in its
+    chain, '' for none.
+    """
+
+    seq: int
+    id: str
+    key_id: str
+    model: str
+    created_at: float
+    body: bytes
+    previous: str = ""
+
+
+class Recall(msgspec.Struct, frozen=True, kw_only=True, tag="recall"):
+    """Gateway → controller: what was kept as ``id`` by this key; with ``chain`` those before it
+    too.
+    """
+
+    seq: int
+    id: str
+    key_id: str
+    chain: bool = False
+
+
+class Forget(msgspec.Struct, frozen=True, kw_only=True, tag="forget"):
+    """Gateway → controller: remove what was kept as ``id`` by this key."""
+
+    seq: int
+    id: str
+    key_id: str
+
+
 class Drained(msgspec.Struct, frozen=True, tag="drained"):
     """Gateway → controller: every response has ended and every record is written."""
 
     reason: Literal["drain", "deadline"] = "drain"
 
 
-ToGateway = Configure | Delta | Woken | Drain | Loads
-ToController = Hello | Ack | Stats | JournalGrew | Wake | Drained
+Keeping = Keep | Recall | Forget
+ToGateway = Configure | Delta | Woken | Drain | Loads | Told
+ToController = Hello | Ack | Stats | JournalGrew | Wake | Drained | Keep | Recall | Forget
 
 
 class Framer:
