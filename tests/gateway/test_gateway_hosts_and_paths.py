@@ -86,13 +86,15 @@ def test_a_listener_that_is_not_loopback_takes_any_name(tmp_path: Path) -> None:
 
 
 TRICKS = [
-    "/v1/../v1/models", "/v1/./models", "//v1/models", "/v1//models", "/v1/models/", "/v1/models;",
+    "/v1/../v1/models", "/v1/./models", "//v1/models", "/v1//models", "/v1/models//", "/v1/models;",
     "/v1;x/models", "/v1/models;jsessionid=1", "/v1%2fmodels", "/v1%2Fmodels", "/v1%2f..%2fhealth",
     "/%2e%2e/v1/models", "/v1/%2e%2e/v1/models", "/v1/%2e/models", "/v1/models%00", "/v1%00/models",
     "/v1/models%2f", "/v1/models%20", "/v1/models.", "/V1/models", "/v1/Models", "/v1/models%3f",
     "/v1/models%23", "/%252e%252e/v1/models", "/%2576%2531/models", "/v1%5cmodels", "/v1\\models",
-    "/v1/chat/completions/", "/v1/chat%2fcompletions", "/v1/chat/completions;x",
-    "/v1/chat/../models", "/", "/admin", "/.env", "/metrics", "/health/", "/health/../v1/models",
+    "/v1/chat/completions//", "/v1/chat%2fcompletions", "/v1/chat/completions;x",
+    "/v1/chat/../models", "/", "/admin", "/.env", "/metrics", "/health//", "/health/../v1/models",
+    "/v1/v1/v1/models", "/v1/v1//models", "/v1/v1/../models", "/v1/%761/models", "/v1/v1/health",
+    "/v1/v1/", "/v1/v1",
     "/%", "/%zz", "/v1/models%", "/v1/%6d%6fdels%2f", "/v1/models&x", "/api/tags", "/docs",
 ]  # fmt: skip
 
@@ -102,6 +104,26 @@ def test_a_trick_is_no_route(served: RunningGateway, path: str) -> None:
     """Decoded once and looked up: what is not in the table is 404, for every method alike."""
     for method in ("GET", "POST", "OPTIONS"):
         assert ask(served.port, request(method, path)).status == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/v1/v1/models", "/v1/v1/models/"])
+def test_a_base_url_with_too_much_in_it_is_understood(served: RunningGateway, path: str) -> None:
+    """A slash at the end, `/v1` twice: the same route, with its permission and its methods."""
+    assert ask(served.port, request("GET", path)).json()["data"][0]["id"] == "m"
+    assert ask(served.port, request("GET", path, key=None)).status == 401
+    assert ask(served.port, request("POST", path)).headers["allow"] == "GET, HEAD, OPTIONS"
+    allowed = ask(served.port, request("OPTIONS", path), bodiless=True)
+    assert (allowed.status, allowed.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
+
+
+def test_so_are_chats_and_models_names(served: RunningGateway, engine: ScriptedEngine) -> None:
+    """Again and again on one connection, and recorded under the route's own name."""
+    with RawClient(served.port) as client:
+        asked = chat().replace(CHAT.encode(), b"/v1/v1/chat/completions/")
+        assert [client.ask(asked).status for _ in range(3)] == [200] * 3
+        assert client.ask(request("GET", "/v1/v1/models/m")).json()["id"] == "m"
+        assert client.ask(request("GET", "/v1/models/m/")).json()["id"] == "m"
+    assert {record.route for record in served.records()[-5:-2]} == {CHAT}
 
 
 def test_ordinary_escapes_mean_what_they_say(served: RunningGateway) -> None:

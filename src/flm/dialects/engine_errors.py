@@ -269,6 +269,7 @@ def _bad_request(seen: _Seen) -> EngineError | None:
 
 
 def _slow(seen: _Seen) -> EngineError | None:
+    """The same work again would take as long, and the engine may still be at the first."""
     if seen.status not in (408, 504):
         return None
     return EngineError(
@@ -276,6 +277,7 @@ def _slow(seen: _Seen) -> EngineError | None:
         "engine_timeout",
         seen.message or "The engine took too long.",
         kind="upstream_error",
+        should_retry=False,
     )
 
 

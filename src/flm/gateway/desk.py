@@ -14,6 +14,7 @@ from flm.dialects.clients import FORMS
 from flm.dialects.engine import Usage
 from flm.errors import Refusal
 from flm.gateway.edge.caps import Caps
+from flm.gateway.edge.coding import unpacked
 from flm.gateway.edge.connection import CLOSED, Connection, extra_of
 from flm.gateway.edge.heads import JSON, Heads
 from flm.gateway.edge.request import decoded
@@ -22,7 +23,7 @@ from flm.gateway.guards import AFTER_ROUTE
 from flm.gateway.guards.host import HostGuard
 from flm.gateway.journal import Journal
 from flm.gateway.live import Live, LiveTarget
-from flm.gateway.routes import RouteTable, dialect_of
+from flm.gateway.routes import RouteTable, dialect_of, tolerated
 from flm.gateway.wakes import Wakes
 from flm.ports.clock import Clock
 from flm.wire.channel import MAX_SUSPECTS, Wake
@@ -84,10 +85,11 @@ class GatewayDesk:
         self._host_guard(exchange, self.live)
         route = self.table.exact.get((request.method, request.path))
         if route is None:
+            request.path = tolerated(request.path)
             path = decoded(request.path)
             exchange.route_name = path.decode("utf-8", "replace")
             exchange.dialect = dialect_of(path)
-            route = self.table.find(request.method, path)
+            route = self.table.asked(request, path)
         exchange.route = route
         exchange.route_name = route.name
         exchange.dialect = route.dialect
@@ -99,6 +101,10 @@ class GatewayDesk:
         route = exchange.route
         assert route is not None
         try:
+            if exchange.codings:
+                exchange.body = await unpacked(
+                    exchange.body, exchange.codings, route.body_limit, connection.hold_body
+                )
             await route.endpoint(exchange, connection, self)
         except asyncio.CancelledError:
             self._aborted(exchange, connection)

@@ -10,6 +10,9 @@ from flm.gateway.live import Live, LiveTarget
 from flm.gateway.running import in_task
 from flm.wire.channel import Wake, Woken
 
+_HOPELESS = frozenset({"model_not_found", "port_taken"})
+"""Reasons for which the next wake fails too, until somebody has changed something."""
+
 
 class Wakes:
     """The wakes under way. Bounded by the number of targets."""
@@ -49,13 +52,15 @@ class Wakes:
                     kind="server_error", param="model", retry_after=10,
                 ) from None  # fmt: skip
             if woken.error:
+                hopeless = woken.code in _HOPELESS
                 raise Refusal(
                     503,
                     woken.code or "model_not_loaded",
                     woken.error,
                     kind="server_error",
                     param="model",
-                    retry_after=5,
+                    retry_after=None if hopeless else 5,
+                    should_retry=False if hopeless else None,
                 )
 
     def woken(self, message: Woken) -> None:

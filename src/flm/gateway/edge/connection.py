@@ -321,6 +321,13 @@ class Connection(asyncio.Protocol):
         if self._held:
             self._hold(b"")
 
+    def hold_body(self, size: int) -> bool:
+        """Count `size` more bytes of this request's body; False when that is more than all may
+        hold. They are let go with the exchange.
+        """
+        self._buffered += size
+        return self._desk.caps.buffer_body(size)
+
     def _hold(self, data: bytes) -> None:
         """Keep what came too early, unparsed; beyond 64 KiB the connection is closed."""
         self._held += data

@@ -50,6 +50,10 @@ class Heads:
             length,
         )
 
+    def bodiless(self, status: int, request_id: bytes, extra: bytes) -> bytes:
+        """The whole of an answer that has no body by its status: 204 (RFC 9110 section 8.6)."""
+        return b"%bx-request-id: %b\r\n%b\r\n" % (self.lead(status), request_id, extra)
+
     def streamed(self, kind: bytes, request_id: bytes, extra: bytes) -> bytes:
         """The head of a stream; `extra` says how it is framed."""
         return b"%bcontent-type: %b\r\nx-accel-buffering: no\r\nx-request-id: %b\r\n%b\r\n" % (

@@ -31,7 +31,8 @@ _SLASH, _HASH, _QUESTION = b"/#?"  # numbers: `in` is ten times faster for one t
 
 
 def _bad(message: str, status: int = 400, code: str = "bad_request") -> Refusal:
-    return Refusal(status, code, message, close=True)
+    # Clients repeat whatever is 5xx; what is not served will not be served the next time either.
+    return Refusal(status, code, message, close=True, should_retry=False if status >= 500 else None)
 
 
 class RequestReader:

@@ -1,10 +1,9 @@
-"""`OPTIONS` on any route: which methods it takes."""
+"""`OPTIONS` on any route: which methods it takes. CORS preflights are these."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flm.gateway.edge.heads import JSON
 from flm.gateway.edge.request import decoded
 
 if TYPE_CHECKING:
@@ -14,9 +13,9 @@ if TYPE_CHECKING:
 
 
 async def options(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
-    """An empty answer with `Allow`."""
+    """204 with `Allow`. No origin is allowed anything: browsers need the header that says so."""
     request = exchange.request
     assert request is not None
+    exchange.status = 204
     allow = b"allow: %b\r\n" % desk.table.allow(decoded(request.path))
-    exchange.status = 200
-    connection.answer(exchange, 200, JSON, b"", allow)
+    connection.answer_nothing(exchange, allow)

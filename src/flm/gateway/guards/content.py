@@ -1,14 +1,18 @@
-"""What kind of body comes: JSON, unencoded."""
+"""What kind of body comes: JSON, and how it is encoded."""
 
 from __future__ import annotations
 
 from flm.errors import Refusal
+from flm.gateway.edge.coding import codings_of
 from flm.gateway.exchange import Exchange
 from flm.gateway.live import Live
 
 
 def content_guard(exchange: Exchange, live: Live) -> None:
-    """Raise 415 for a body that is not plain JSON. A missing content type is taken for JSON."""
+    """Raise 415 for a body that is not JSON, or encoded in a way that is not understood.
+
+    A missing content type is taken for JSON. The codings to take off are noted.
+    """
     del live
     request = exchange.request
     assert request is not None
@@ -24,13 +28,8 @@ def content_guard(exchange: Exchange, live: Live) -> None:
                 "unsupported_media_type",
                 "This route takes JSON: send 'content-type: application/json'.",
             )
-    coding = values.get(b"content-encoding")
-    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
-        raise Refusal(
-            415,
-            "unsupported_encoding",
-            "Compressed request bodies are not understood here: send the body unencoded.",
-        )
+    if b"content-encoding" in values:
+        exchange.codings = codings_of(request.all(b"content-encoding"))
     expected = values.get(b"expect")
     if expected is not None and expected.lower() != b"100-continue":
         raise Refusal(417, "expectation_failed", "Only 'Expect: 100-continue' is understood.")

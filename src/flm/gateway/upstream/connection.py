@@ -14,6 +14,9 @@ from flm.gateway.upstream.answer import Answer, EngineGone
 
 MAX_INFORMATIONAL = 8
 MAX_HEAD = 64 << 10
+LONG = 64 << 10
+"""A longer request may be answered before it has left; a shorter one is in the kernel by then."""
+
 _LENGTH = b"\r\ncontent-length:"
 _BODYLESS = (204, 304)
 _HEAD = re.compile(
@@ -32,8 +35,8 @@ class EngineConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answer", "_chunk_over", "_ended", "_express", "_framed", "_head_bytes", "_headed",
-        "_headers", "_informational", "_interim", "_parser", "_same", "_same_code", "_same_head",
-        "_transport",
+        "_headers", "_informational", "_interim", "_long", "_parser", "_same", "_same_code",
+        "_same_head", "_transport",
         "idle_since", "open", "reusable", "reused",
     )  # fmt: skip
 
@@ -43,6 +46,7 @@ class EngineConnection(asyncio.Protocol):
         self._same: SameHead | None = None
         self._same_code = 0
         self._same_head = b""
+        self._long = False
         self.open = True
         self.reusable = False
         self.reused = False
@@ -69,6 +73,7 @@ class EngineConnection(asyncio.Protocol):
         """Send `request` and report what comes back to `answer`."""
         self._answer = answer
         self.reusable = False
+        self._long = len(request) > LONG
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -124,7 +129,7 @@ class EngineConnection(asyncio.Protocol):
             if body is None:
                 return False
         self._answer = None
-        self.reusable = True
+        self.reusable = not (self._long and self._unsent())
         answer.on_whole(self._same_code, self._same_head, body)
         return True
 
@@ -218,10 +223,14 @@ class EngineConnection(asyncio.Protocol):
 
     def _finish(self) -> None:
         answer = self._let_go()
-        if not self.reusable:
+        if not self.reusable or (self._long and self._unsent()):
             self.close()
         if answer is not None:
             answer.on_end()
+
+    def _unsent(self) -> bool:
+        """Whether the engine answered before it had the whole request; it may never read on."""
+        return self._transport.get_write_buffer_size() > 0
 
     def fail(self, reason: str) -> None:
         """Close, and tell who waits for the answer that it will not come."""

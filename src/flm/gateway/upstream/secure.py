@@ -93,7 +93,7 @@ class Secured:
         self._log(f"no TLS: {error.reason or error}")
         return EngineError(
             502, "engine_unreachable", "The engine does not speak TLS as it should.",
-            kind="upstream_error", retry_after=5,
+            kind="upstream_error", should_retry=False,
         )  # fmt: skip
 
     def _log(self, reason: str) -> None:
