@@ -26,7 +26,8 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of engine. Facts and their sources stand in `engines/README.md`.
 
     ``native``: the APIs it serves in OpenAI's or Anthropic's own format, well enough to be
-    passed on; ``translated``: those FLM speaks to it in another format; ``renamed``: parameters
+    passed on; ``perhaps``: those that some of this kind have and none of them tells of, so that
+    they are asked and believed when they say no; ``translated``: those FLM speaks to it in another format; ``renamed``: parameters
     it knows by another name; ``ignored``: those it takes and leaves aside in silence, which FLM
     must name or refuse; ``rejected``: those it answers with an error; ``overload``: what it does
     when it is full; ``overflow``: what it says to a prompt beyond its context; ``broken_stream``:
@@ -36,6 +37,7 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     native: tuple[Api, ...]
+    perhaps: tuple[Api, ...] = ()
     translated: tuple[Api, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
@@ -46,3 +48,8 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: str
     keeping: tuple[Keeping, ...] = ()
     one_model: bool = False
+
+    @property
+    def asked(self) -> tuple[Api, ...]:
+        """The APIs that requests are passed on to."""
+        return (*self.native, *self.perhaps)

@@ -34,6 +34,7 @@ TABLES: Mapping[str, Mapping[str, Cell]] = MappingProxyType(
             "kind": lambda adapter: adapter.kind,
             "dialect": lambda adapter: adapter.dialect,
             "speaks natively": lambda adapter: _several(adapter.traits.native),
+            "perhaps": lambda adapter: _several(adapter.traits.perhaps),
             "translated": lambda adapter: _several(adapter.traits.translated),
             "lets others": lambda adapter: _several(adapter.traits.keeping),
             "started by FLM": _starting,
