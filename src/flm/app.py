@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     from flm.engines.embedded.process import EmbeddedLauncher
     from flm.ports.engines import Sighting
     from flm.ports.integrity import Stored
+    from flm.ports.processes import Lock
     from flm.ports.repositories import Store
     from flm.services.check import CheckService
     from flm.services.check_secrets import Sealed
+    from flm.services.connect.service import ConnectService
     from flm.services.engine_health import EngineHealth
     from flm.services.engines import EngineService
     from flm.services.installing import Installer
@@ -310,6 +312,28 @@ class Services:
             return {engine.id for engine in self.detection.known().engines}
 
         return EngineHealth(self.store.health, self.clock, names)
+
+    @cached_property
+    def connect(self) -> ConnectService:
+        """Clients and their settings."""
+        from flm.ports.processes.machine import LocalMachine
+        from flm.ports.processes.user_files import LocalUserFiles
+        from flm.services.connect.keeping import Keeping
+        from flm.services.connect.service import ConnectService
+
+        def lock() -> Lock | None:
+            prepare(self.paths)
+            return self.processes.lock(self.paths.connect.with_suffix(".lock"))
+
+        return ConnectService(
+            self.proxies,
+            lambda: self.keys,
+            LocalUserFiles(),
+            Keeping(self.paths.connect, lambda: self.secrets),
+            LocalMachine(self.environ),
+            self.clock,
+            lock,
+        )
 
     @cached_property
     def check(self) -> CheckService:

@@ -83,6 +83,11 @@ class DataPaths:
         return self.root / "master.key"
 
     @property
+    def connect(self) -> Path:
+        """What `flm connect` wrote into other programs' files, for `--undo`."""
+        return self.root / "connect.json"
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The folders inside, which `prepare` makes."""
         return (self.journal, self.models, self.engine_logs)

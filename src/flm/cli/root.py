@@ -14,6 +14,10 @@ COMMANDS = {
     "engines": Lazy("flm.cli.engines:engines", N_("Engines: what runs here, and what you add.")),
     "models": Lazy("flm.cli.models:models", N_("Models: what the engines can run.")),
     "api-keys": Lazy("flm.cli.api_keys:api_keys", N_("Keys: who may use the API.")),
+    "connect": Lazy(
+        "flm.cli.connect:connect",
+        N_("Point a client at FLM: Claude Code, Codex, Open WebUI, Continue, aider, Zed."),
+    ),
     "proxy": Lazy("flm.cli.proxy:proxy", N_("The gateway in the background: start, stop, status.")),
     "logs": Lazy("flm.cli.logs:logs", N_("What was served, and what failed.")),
     "usage": Lazy("flm.cli.usage:usage", N_("Who used what, and how fast it was.")),

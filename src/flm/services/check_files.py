@@ -46,7 +46,7 @@ def _ours(paths: DataPaths) -> Iterator[Path]:
     for path in (paths.config_db, paths.security_db, paths.telemetry_db):
         yield from (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"))
     yield from (paths.pepper, paths.master_key, paths.controller_lock, paths.controller_log)
-    yield paths.controller_log.with_name("gateway.log")
+    yield from (paths.controller_log.with_name("gateway.log"), paths.connect)
     for folder in paths.folders:
         yield folder
     for folder in (paths.journal, paths.engine_logs):

@@ -1,0 +1,1 @@
+"""Clients and how they are pointed at FLM: one file for each."""
