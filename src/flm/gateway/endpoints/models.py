@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from flm.dialects.client_anthropic.models import model_page, one_model
 from flm.gateway.edge.request import decoded_name
 from flm.wire.snapshot import ModelEntry
 
@@ -49,10 +50,23 @@ def _object(entry: ModelEntry) -> ModelObject:
     )
 
 
+def _asks_as_anthropic(exchange: Exchange) -> bool:
+    """Whether the client is one of Anthropic's; errors are said in its words then, too."""
+    request = exchange.request
+    if request is None or b"anthropic-version" not in request.values:
+        return False
+    exchange.dialect = "anthropic"
+    return True
+
+
 async def list_models(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
-    """All models, by name."""
-    entries = desk.live.models
-    listed = ModelList([_object(entries[name]) for name in sorted(entries)])
+    """All models, by name, on one page; in Anthropic's shape for `anthropic-version`."""
+    known = desk.live.models
+    entries = [known[name] for name in sorted(known)]
+    if _asks_as_anthropic(exchange):
+        desk.answer(exchange, connection, model_page(entries))
+        return
+    listed = ModelList([_object(entry) for entry in entries])
     desk.answer(exchange, connection, msgspec.json.encode(listed))
 
 
@@ -66,5 +80,7 @@ async def show_model(exchange: Exchange, connection: Connection, desk: GatewayDe
     assert route is not None
     name = decoded_name(request.path)[len(route.path) :].decode("utf-8", "replace")
     exchange.model = name
+    as_anthropic = _asks_as_anthropic(exchange)
     entry = desk.live.entry(name)
-    desk.answer(exchange, connection, msgspec.json.encode(_object(entry)))
+    body = one_model(entry) if as_anthropic else msgspec.json.encode(_object(entry))
+    desk.answer(exchange, connection, body)
