@@ -87,7 +87,7 @@ class Opening:
         settings = resolve(store.settings.all(), services.environ, services.overrides)
         pepper = services.secrets.pepper()
         watching = _Watching(make_detector(services, settings), store.engines, pepper)
-        return Opened(store, reader, watching, pepper)
+        return Opened(store, reader, watching, pepper, services.secrets)
 
     def _make_first_key(self, store: Store) -> None:
         from flm.services.keys import KeyService

@@ -32,7 +32,7 @@ from flm.ports.processes import current
 from flm.ports.repositories import Store
 from flm.services.detection_settling import Again
 from flm.settings import resolve
-from flm.store import migrate, open_store
+from flm.store import FileSecrets, migrate, open_store
 from flm.wire.control import (
     DetectRequest,
     Done,
@@ -128,7 +128,7 @@ class Bench:
         reader = StoreReader(
             store, NoEmbedded(), lambda stored: resolve(stored, {}, self.overrides), lambda _: None
         )
-        return Opened(store, reader, self.detection, b"p" * 32)
+        return Opened(store, reader, self.detection, b"p" * 32, FileSecrets(self.paths))
 
     def store(self) -> Store:
         """The store as a command line would open it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flm.control.compiler import Running
 from flm.control.engine_fleet import Fleet
@@ -22,6 +22,7 @@ from flm.control.models import EmbeddedModels, Limits
 from flm.control.operations import Operations
 from flm.control.publisher import Arrangement, Identity, Publisher, Read
 from flm.control.resolving import RENEW_SECONDS, Resolving
+from flm.control.response_keeping import ResponseKeeping
 from flm.control.schedules import (
     PRUNE_FIRST_SECONDS,
     PRUNE_SECONDS,
@@ -43,7 +44,7 @@ from flm.ports.engines import Sighting
 from flm.ports.repositories import Revisions
 from flm.settings import Settings
 from flm.tasks import Tasks
-from flm.wire.channel import Stats, Wake
+from flm.wire.channel import Keeping, Stats, Told, Wake
 
 logger = logging.getLogger("flm.control")
 
@@ -100,10 +101,13 @@ class Core:
             _Changing(self._models, self._fleet, self._view, world.names),
             Identity(opened.pepper, digest(opened.pepper, owner_key.encode())),
             read,
-            {kind: each.traits.native for kind, each in world.engines.adapters.items()},
+            {kind: each.traits.asked for kind, each in world.engines.adapters.items()},
         )
         reader = JournalReader(paths.journal, opened.store.records, world.processes, clock)
         self._storing = Storing(reader, thread)
+        self._responses = ResponseKeeping(
+            opened.store.responses, opened.secrets, thread, clock, lambda: self.publisher.read
+        )
         self.watch = EngineWatch(
             opened.detection,
             self.publisher,
@@ -185,6 +189,10 @@ class Core:
         """A request waits for what sleeps."""
         self._wakes.wake(wake)
 
+    def response_asked(self, message: Keeping, tell: Callable[[Told], None]) -> None:
+        """A response is to be kept, recalled or forgotten."""
+        self._responses.asked(message, tell)
+
     # Start, change, end.
 
     async def start(self) -> None:
@@ -220,6 +228,8 @@ class Core:
         await self._use(self.publisher.read)
         await self.publisher.publish()
         self._refused = None
+        if before.everything.keys != read.everything.keys:
+            self._tasks.start("revoked keys", self._responses.forget_revoked())
         if _engines_differ(before, read):
             self._look_again()
 
@@ -255,6 +265,7 @@ class Core:
         hours, days = settings.usage_keep_days * DAY, USAGE_DAYS * DAY
         await asyncio.to_thread(store.usage.prune, now - hours, now - days)
         await asyncio.to_thread(store.health.prune, now - settings.engine_history_days * DAY)
+        await self._responses.prune()
 
     async def _reap(self) -> None:
         self._world.processes.reap_orphans()
@@ -272,6 +283,7 @@ class Core:
         await asyncio.wait([draining, hurry], return_when=asyncio.FIRST_COMPLETED)
         await self.supervisor.kill()
         await self._wakes.stop()
+        await self._responses.stop()
         await self.operations.stop()
         await asyncio.gather(self._models.stop(), self.runner.close())
         await self._storing.finish(STORE_SECONDS)

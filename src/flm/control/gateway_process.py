@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -19,12 +19,17 @@ from flm.wire.channel import (
     Delta,
     Drain,
     Drained,
+    Forget,
     Hello,
     JournalGrew,
+    Keep,
+    Keeping,
     Listener,
     Loads,
+    Recall,
     Stats,
     ToController,
+    Told,
     Wake,
     Woken,
 )
@@ -70,6 +75,10 @@ class GatewayEvents(Protocol):
 
     def wake_wanted(self, wake: Wake) -> None:
         """A request waits for a sleeping target."""
+        ...
+
+    def response_asked(self, message: Keeping, tell: Callable[[Told], None]) -> None:
+        """A response is to be kept, recalled or forgotten; `tell` answers this gateway."""
         ...
 
     def gateway_ended(self) -> None:
@@ -182,6 +191,11 @@ class GatewayProcess:
         if self._channel is not None:
             self._channel.send(message)
 
+    def told(self, message: Told) -> None:
+        """Answer a `Keep`, `Recall` or `Forget` of this process."""
+        if self._channel is not None:
+            self._channel.send(message)
+
     def loads(self, message: Loads) -> None:
         """Tell how busy the engines are."""
         if self._channel is not None:
@@ -218,6 +232,8 @@ class GatewayProcess:
                 self._events.journal_grew()
             case Wake():
                 self._events.wake_wanted(message)
+            case Keep() | Recall() | Forget():
+                self._events.response_asked(message, self.told)
             case Hello():
                 if not self._hello.done():
                     self._hello.set_result(message)

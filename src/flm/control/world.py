@@ -15,7 +15,7 @@ from flm.paths import DataPaths
 from flm.ports.clock import Clock
 from flm.ports.engines import ModelLauncher, Sighting
 from flm.ports.processes import Processes
-from flm.ports.repositories import Store
+from flm.ports.repositories import Secrets, Store
 from flm.services.detection_settling import Again
 from flm.wire.snapshot import EngineDialect
 
@@ -40,13 +40,14 @@ class Detection(Protocol):
 class Opened:
     """The store of a data directory, what reads it, and what watches the engines by it.
 
-    ``pepper`` is what keys are hashed under.
+    ``pepper`` is what keys are hashed under; ``secrets`` seals what is kept for clients.
     """
 
     store: Store
     reader: StoreReader
     detection: Detection
     pepper: bytes
+    secrets: Secrets
 
 
 @dataclass(frozen=True, kw_only=True)

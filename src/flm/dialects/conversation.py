@@ -9,12 +9,13 @@ and well, the request is passed on as it is (`Native`).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from flm.dialects.codec import EngineAnswer, EngineCall, Shape, StreamReader, Usage
 from flm.dialects.openai_chat import ChatRequest
+from flm.errors import Refusal
 from flm.wire.snapshot import Target
 
 
@@ -25,8 +26,9 @@ class Stamp(msgspec.Struct, frozen=True):
     time: float
 
 
-Keeper = Callable[[bytes], Awaitable[None]]
-"""Given the whole answer, or the event that closes a stream (it holds the answer)."""
+Keeper = Callable[[bytes], Awaitable[bytes]]
+"""Given the whole answer, or the events that close a stream (the last one holds the answer); gives
+what is to be sent in its place: the same, unless it must say that it could not be kept."""
 
 
 class StreamWriter(Protocol):
@@ -49,6 +51,15 @@ class StreamWriter(Protocol):
         """Which events need not be given to `feed`: see `codec.Shape`, whose lead and trail are
         OpenAI's here; the result's are the client's. None when the next event must be seen.
         """
+        ...
+
+
+@runtime_checkable
+class BreakingWriter(Protocol):
+    """A `StreamWriter` whose errors depend on what it wrote before: its events are numbered."""
+
+    def broken(self, refusal: Refusal) -> bytes:
+        """What ends the stream when its answer cannot become whole."""
         ...
 
 

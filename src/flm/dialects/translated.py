@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flm.dialects.codec import Shape, StreamReader, Usage
-from flm.dialects.conversation import StreamWriter
-from flm.errors import EngineError
+from flm.dialects.conversation import BreakingWriter, StreamWriter
+from flm.errors import EngineError, Refusal
 
 
 class TranslatedStream:
@@ -64,6 +64,11 @@ class TranslatedStream:
         elif theirs is not self._theirs:
             self._theirs, self._ours = theirs, self._writer.shape(theirs)
         return self._ours
+
+    def broken(self, refusal: Refusal) -> bytes:
+        """How the client's stream ends with an error, if only its writer can say it; else b""."""
+        writer = self._writer
+        return writer.broken(refusal) if isinstance(writer, BreakingWriter) else b""
 
     def end(self) -> None:
         """See `StreamReader.end`."""

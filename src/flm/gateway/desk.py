@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable
 
 from flm.dialects.clients import FORMS
-from flm.dialects.engine import Usage
 from flm.errors import Refusal
 from flm.gateway.edge.caps import Caps
 from flm.gateway.edge.coding import unpacked
@@ -22,11 +21,12 @@ from flm.gateway.exchange import ClientGone, Exchange
 from flm.gateway.guards import AFTER_ROUTE
 from flm.gateway.guards.host import HostGuard
 from flm.gateway.journal import Journal
+from flm.gateway.keeping import ResponseKeeping
 from flm.gateway.live import Live, LiveTarget
 from flm.gateway.routes import RouteTable, dialect_of, tolerated
 from flm.gateway.wakes import Wakes
 from flm.ports.clock import Clock
-from flm.wire.channel import MAX_SUSPECTS, Wake
+from flm.wire.channel import MAX_SUSPECTS, Keeping, Wake
 
 logger = logging.getLogger("flm.gateway")
 
@@ -45,7 +45,7 @@ class GatewayDesk:
         journal: Journal,
         table: RouteTable,
         instance: str,
-        send_wake: Callable[[Wake], None],
+        send: Callable[[Wake | Keeping], None],
         on_idle: Callable[[LiveTarget], None],
     ) -> None:
         self.clock = clock
@@ -58,7 +58,8 @@ class GatewayDesk:
         self.draining = False
         self.served = 0
         self.tick = clock.monotonic()
-        self.wakes = Wakes(lambda: self.live, send_wake)
+        self.wakes = Wakes(lambda: self.live, send)
+        self.keeping = ResponseKeeping(clock, send)
         self.target_idle = on_idle
         self._suspects: set[str] = set()
         self._id_lead = b"req_" + instance.encode()
@@ -199,10 +200,6 @@ class GatewayDesk:
         clean = bytes(byte if 0x20 <= byte < 0x7F else 0x3F for byte in listed)
         return b"x-flm-dropped: %b\r\n" % clean
 
-    def note_usage(self, exchange: Exchange, usage: Usage | None) -> None:
-        """Take over what the engine counted."""
-        exchange.usage = usage
-
     def record(self, exchange: Exchange) -> None:
         """Journal it, before the last byte of its answer leaves."""
         route = exchange.route
@@ -235,6 +232,7 @@ class GatewayDesk:
 
     def revoke(self, keys: frozenset[str]) -> set[asyncio.Task[None]]:
         """End the running responses of `keys` with an error; what is to be waited for."""
+        self.keeping.revoke(keys)
         ending: set[asyncio.Task[None]] = set()
         for connection in list(self.connections):
             exchange = connection.exchange

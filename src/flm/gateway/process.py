@@ -41,6 +41,7 @@ from flm.wire.channel import (
     Stats,
     ToController,
     ToGateway,
+    Told,
     Woken,
     decode_to_gateway,
     frame,
@@ -127,6 +128,9 @@ class GatewayProcess:
         elif isinstance(message, Woken):
             if self._desk is not None:
                 self._desk.wakes.woken(message)
+        elif isinstance(message, Told):
+            if self._desk is not None:
+                self._desk.keeping.told(message)
         elif isinstance(message, Loads):
             if self._desk is not None:
                 self._desk.live.loads = message.engines
@@ -161,7 +165,7 @@ class GatewayProcess:
             journal=journal,
             table=route_table(),
             instance=instance,
-            send_wake=self._channel.send,
+            send=self._channel.send,
             on_idle=self._target_idle,
         )
         gc.collect()

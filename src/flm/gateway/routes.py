@@ -116,8 +116,9 @@ class RouteTable:
             raise Refusal(404, "not_found", "There is no such route here.")
         if method == b"OPTIONS" and self._options is not None:
             return self._options
+        wanted = b"GET" if method == b"HEAD" else method
         for candidate in self._prefixes:
-            if path.startswith(candidate.path) and method in methods:
+            if candidate.method == wanted and path.startswith(candidate.path):
                 return candidate
         raise Refusal(
             405,

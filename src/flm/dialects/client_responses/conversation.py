@@ -10,7 +10,7 @@ from flm.dialects.client_responses.answer import whole_response
 from flm.dialects.client_responses.asked import Asked, TextFormat
 from flm.dialects.client_responses.choice import choose
 from flm.dialects.client_responses.items import Chat
-from flm.dialects.client_responses.kept import KeptResponse, turns
+from flm.dialects.client_responses.kept import KeptResponse, items_to_keep, turns
 from flm.dialects.client_responses.output import Envelope
 from flm.dialects.client_responses.tools import NO_RAW, Toolbox
 from flm.dialects.client_responses.writer import ResponsesWriter
@@ -69,6 +69,17 @@ class ResponsesConversation:
     def writer(self, stamp: Stamp) -> ResponsesWriter:
         """See `Conversation`."""
         return ResponsesWriter(self.envelope(stamp), self._tools, self._summarised)
+
+    def to_keep(self, response: bytes) -> tuple[str, KeptResponse]:
+        """The id under which `response`, the whole answer, is kept, and what is kept of the turn.
+
+        Only after `answer` or `writer`: they gave it its id.
+        """
+        envelope = self._envelope
+        assert envelope is not None, "answered"
+        items = items_to_keep(self._asked.items, envelope.seed)
+        previous = self._asked.params.previous_response_id or ""
+        return envelope.id, KeptResponse(response, items, previous)
 
     @property
     def _summarised(self) -> bool:

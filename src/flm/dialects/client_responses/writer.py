@@ -179,7 +179,16 @@ class ResponsesWriter:
         self._events.event(f"response.{what}", b'"response":%b' % response)
 
 
-def response_in(event: bytes) -> bytes:
-    """The whole response in the last event of `events`, which `ResponsesWriter.end` made."""
-    _, _, data = event.rpartition(b"\ndata: ")
-    return data.partition(b',"response":')[2].rstrip()[:-1]
+_BEFORE = b',"response":'
+
+
+def response_in(events: bytes) -> bytes:
+    """The whole response in the last of the events that `ResponsesWriter.end` made."""
+    _, _, data = events.rpartition(b"\ndata: ")
+    return data.partition(_BEFORE)[2].rstrip()[:-1]
+
+
+def with_response(events: bytes, response: bytes) -> bytes:
+    """The same events with another response in the last of them."""
+    before, line, data = events.rpartition(b"\ndata: ")
+    return b"%b%b%b%b%b}\n\n" % (before, line, data.partition(_BEFORE)[0], _BEFORE, response)

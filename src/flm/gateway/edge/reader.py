@@ -259,6 +259,8 @@ class RequestReader:
             http10,
             self._keep_alive,
         )
+        if _QUESTION in url:
+            request.query = url.partition(b"?")[2]
         if b"transfer-encoding" in values:
             self._check_coding(request)
         length = values.get(b"content-length")

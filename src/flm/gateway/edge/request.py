@@ -11,15 +11,15 @@ _ENCODED_SLASH = re.compile(rb"%2[fF]")
 class Request:
     """What the edge knows of a request: bytes as they came, names in lower case.
 
-    ``path`` is the target up to `?`; ``values`` holds the first value of each field,
-    ``doubled`` the later ones of those that came more than once. A head that comes again is the
-    same object with another ``length`` (``values`` keeps the old one); ``credential`` is what
-    the key's guard found in it: None is nothing, b"" not looked for yet.
+    ``path`` is the target up to `?`, ``query`` what follows it; ``values`` holds the first value
+    of each field, ``doubled`` the later ones of those that came more than once. A head that comes
+    again is the same object with another ``length`` (``values`` keeps the old one);
+    ``credential`` is what the key's guard found in it: None is nothing, b"" not looked for yet.
     """
 
     __slots__ = (
         "chunked", "credential", "doubled", "http10", "keep_alive", "length", "method", "path",
-        "values",
+        "query", "values",
     )  # fmt: skip
 
     def __init__(
@@ -40,6 +40,7 @@ class Request:
         self.length: int | None = None
         self.chunked = False
         self.credential: bytes | None = b""
+        self.query = b""
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of the field `name` (lower case), in order."""

@@ -60,7 +60,7 @@ async def answer_chat(
         course.follows(trace_of(chat))
     published = course.published
     native = True
-    if published is not None and (published.template or published.profile is not None):
+    if published is not None and published.shapes:
         chat = shaped(chat, published, exchange.arrived)
         native = False  # what the owner laid over it stands in `chat` alone
     if chat.stream:
@@ -158,9 +158,10 @@ async def _whole(
     course.answered(live)
     course.note(live, dropped)
     exchange.usage = result.usage
+    body = result.body
     if conversation is not None and conversation.keeper is not None:
-        await conversation.keeper(result.body)
-    desk.answer(exchange, connection, result.body, dropped)
+        body = await conversation.keeper(body)
+    desk.answer(exchange, connection, body, dropped)
 
 
 async def _stream(

@@ -15,6 +15,7 @@ from flm.dialects.clients import FORMS
 from flm.dialects.conversation import Keeper
 from flm.dialects.engine import StreamReader
 from flm.dialects.estimates import Asked, estimate_stream
+from flm.dialects.translated import TranslatedStream
 from flm.errors import EngineError, Refusal, StreamBroken
 from flm.gateway.edge.connection import CLOSED
 from flm.gateway.endpoints.passage import Passage
@@ -240,7 +241,11 @@ class Relay:
             exchange.usage = reader.usage
         tail = reader.tail
         if keeper is not None:
-            await keeper(tail)
+            try:
+                tail = await keeper(tail)
+            except asyncio.CancelledError as error:
+                self.broke(error)
+                return
         self._begin()
         self._desk.record(exchange)
         held, self._held = self._held, []
@@ -260,7 +265,10 @@ class Relay:
             exchange.usage = self._reader.usage
         self._desk.record(exchange)
         if self._connection.phase is not CLOSED:
-            self._connection.end_stream(self._form.broken(reason, exchange.id.decode()))
+            reader = self._reader
+            said = reader.broken(reason) if isinstance(reader, TranslatedStream) else b""
+            said = said or self._form.broken(reason, exchange.id.decode())
+            self._connection.end_stream(said)
 
     def close(self) -> None:
         """Let go of the exchange."""

@@ -7,6 +7,12 @@ from flm.gateway.endpoints.embeddings import embeddings
 from flm.gateway.endpoints.health import health
 from flm.gateway.endpoints.models import list_models, show_model
 from flm.gateway.endpoints.options import options
+from flm.gateway.endpoints.responses import (
+    cancel_response,
+    forget_response,
+    responses,
+    show_response,
+)
 from flm.gateway.endpoints.well_known import well_known
 from flm.gateway.routes import BODY_LIMIT, Route, RouteTable
 
@@ -42,6 +48,28 @@ def route_table() -> RouteTable:
                 embeddings,
                 BODY_LIMIT,
             ),
+            *_responses(),
         ],
         options=Route("*", b"OPTIONS", b"*", "public", options, journalled=False),
     )
+
+
+def _responses() -> list[Route]:
+    """OpenAI's Responses, and what is kept of them."""
+    one, behind = "/v1/responses/{id}", b"/v1/responses/"
+    return [
+        Route(
+            "/v1/responses",
+            b"POST",
+            b"/v1/responses",
+            "inference",
+            responses,
+            BODY_LIMIT,
+            dialect="responses",
+        ),
+        Route(one, b"GET", behind, "inference", show_response, prefix=True, dialect="responses"),
+        Route(
+            one, b"DELETE", behind, "inference", forget_response, prefix=True, dialect="responses"
+        ),
+        Route(one, b"POST", behind, "inference", cancel_response, prefix=True, dialect="responses"),
+    ]
