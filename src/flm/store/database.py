@@ -26,6 +26,7 @@ from flm.errors import N_, Conflict, StoreError
 from flm.paths import make_private
 
 BUSY_SECONDS = 5
+PAGE_BYTES = 4_096
 Durability = Literal["FULL", "NORMAL"]
 """FULL survives a power cut; NORMAL may lose the last transactions to one, never to a kill."""
 
@@ -39,8 +40,9 @@ class Database:
     """The database in the file `path`, made with mode 0600 when it is missing.
 
     ``revision`` is the table whose one row every `write` moves, if there is one;
-    ``wait_seconds`` is how long a transaction waits for the lock of another. No connection is
-    made before the first transaction. Every failure is a `StoreError` that names the file.
+    ``wait_seconds`` is how long a transaction waits for the lock of another; ``page_bytes`` the
+    size of the pages of a database that is made. No connection is made before the first
+    transaction. Every failure is a `StoreError` that names the file.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class Database:
         revision: Table | None = None,
         durability: Durability = "FULL",
         wait_seconds: int = BUSY_SECONDS,
+        page_bytes: int = PAGE_BYTES,
     ) -> None:
         self.path = path
         self._wait_seconds = wait_seconds
         self._revision = revision
         self._durability = durability
+        self._page_bytes = page_bytes
         with self._errors():
             make_private(path)
         # Bound as a plain value, never as a URL's text: a path may hold '?' and '%'.
@@ -100,6 +104,7 @@ class Database:
         connection.isolation_level = None
         cursor = connection.cursor()
         try:
+            cursor.execute(f"PRAGMA page_size = {self._page_bytes}")  # of an empty file only
             _enter_wal(cursor)
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.execute(f"PRAGMA synchronous = {self._durability}")

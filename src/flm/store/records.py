@@ -161,7 +161,7 @@ def _newest(connection: Connection, wanted: RecordFilter) -> list[RequestRecord]
     query = (
         select(table)
         .where(*_conditions(wanted))
-        .order_by(table.c.time.desc(), table.c.id.desc())
+        .order_by(table.c.time.desc(), _row.desc())
         .limit(wanted.limit)
     )
     return [_record(row) for row in connection.execute(query)]

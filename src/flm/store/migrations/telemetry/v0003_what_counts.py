@@ -10,7 +10,7 @@ from alembic import op
 revision = "telemetry_3"
 down_revision: str | None = "telemetry_2"
 
-_NEWEST = ("time", "id", "status", "error", "model", "key_id", "engine", "api")
+_NEWEST = ("time", "status", "error", "model", "key_id", "engine", "api")
 _GROUPS = ("time", "model", "engine", "api", "key_id")
 _SUMS = (
     *("requests", "errors", "tokens_in", "tokens_out", "cached_tokens", "reasoning_tokens"),
