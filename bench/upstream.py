@@ -85,7 +85,8 @@ def _event(content: str) -> bytes:
 
 
 EVENT = _event(" word~")
-DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
+WHY = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+DONE = b"%x\r\n%b\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n" % (len(WHY), WHY)
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
     b"transfer-encoding: chunked\r\n\r\n"

@@ -53,7 +53,14 @@ def pieces_of(whole: bytes, cuts: list[int]) -> list[bytes]:
 
 cuts = st.lists(st.integers(0, 10_000), max_size=12)
 texts = st.lists(st.sampled_from(TEXTS) | st.text(max_size=6), min_size=1, max_size=6)
-SSE_ENDINGS = [b"data: [DONE]\n\n", b"", b'data: {"error":{"message":"died"}}\n\n', b"data: {"]
+WHY = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+SSE_ENDINGS = [
+    WHY + b"data: [DONE]\n\n",
+    b"data: [DONE]\n\n",
+    b"",
+    b'data: {"error":{"message":"died"}}\n\n',
+    b"data: {",
+]
 LINE_ENDINGS = [
     b'{"done":true,"done_reason":"stop","prompt_eval_count":1,"eval_count":2}\n',
     b"",
@@ -80,7 +87,8 @@ def unfed(stream: StreamReader, event: bytes) -> bytes | None:
     text = event[len(shape.before) : -len(shape.after)]
     whole = len(event) >= len(shape.before) + len(shape.after)
     plain = whole and b"\n" not in text and text.count(b'"') == text.count(b'\\"')
-    return shape.lead + text + shape.trail if plain else None
+    middle = text + shape.again + text if shape.again else text
+    return shape.lead + middle + shape.trail if plain else None
 
 
 def delta(field: str, text: str, **more: object) -> bytes:
@@ -116,7 +124,7 @@ def test_an_event_of_the_learned_shape_is_what_feed_would_return(
         stream.feed(LAST)
     by = unfed(passing, event)
     assert (by is None) == (field != "content" or more != {})
-    pieces = [event, delta("content", "x"), b"data: [DONE]\n\n"]
+    pieces = [event, delta("content", "x"), WHY, b"data: [DONE]\n\n"]
     rest = pieces if by is None else pieces[1:]
     passed = drive(passing, rest)
     assert passed._replace(sent=(by or b"") + passed.sent) == drive(seeing, pieces)

@@ -42,6 +42,7 @@ def text_event(text: str) -> bytes:
 
 
 DONE = b"data: [DONE]\n\n"
+WHY = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 USAGE = event(choices=[], usage={"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7})
 
 
@@ -177,7 +178,7 @@ def test_a_recorded_stream_s_words_are_of_one_shape(engine: str) -> None:
     [
         text_event("b")[:-1],
         text_event("b") + b"data",
-        text_event("b") + DONE,
+        text_event("b") + WHY + DONE,
         event(choices=[{"delta": {}}]),
         text_event(""),
         event(choices=[{"delta": {"content": "b"}}], usage={"prompt_tokens": 3}),
@@ -207,7 +208,7 @@ def test_the_end_mark_counts_only_as_a_line_of_its_own() -> None:
     sent = b"".join(stream.feed(text_event(text)) for text in texts)
     assert not stream.finished
     assert said(sent) == "".join(texts)
-    assert (stream.feed(DONE), stream.finished, stream.tail) == (b"", True, DONE)
+    assert (stream.feed(WHY + DONE), stream.finished, stream.tail) == (WHY, True, DONE)
     assert stream.feed(text_event("more")) == b""
 
 
@@ -216,13 +217,13 @@ def test_the_end_mark_counts_only_as_a_line_of_its_own() -> None:
 )
 def test_end_marks_are_known_in_every_spelling(end: bytes) -> None:
     """With a space or without, LF or CRLF, and where the blank line behind it is missing."""
-    result = drive(reader("openai"), [text_event("a"), end])
+    result = drive(reader("openai"), [text_event("a"), WHY, end])
     assert (said(result.sent), result.error, result.tail) == ("a", None, DONE)
 
 
 def test_an_end_mark_right_behind_an_event_loses_neither() -> None:
     """Some engines forget the blank line between the two."""
-    result = drive(reader("openai"), [text_event("a")[:-1] + DONE])
+    result = drive(reader("openai"), [WHY, text_event("a")[:-1] + DONE])
     assert (said(result.sent), result.error, result.tail) == ("a", None, DONE)
 
 
@@ -245,6 +246,14 @@ def test_half_an_event_is_dropped_when_the_stream_breaks() -> None:
     assert result.error is not None
 
 
+def test_an_end_mark_without_a_reason_does_not_make_an_answer_whole() -> None:
+    """An engine that gives up sends one too."""
+    result = drive(reader("openai"), [text_event("a"), DONE])
+    assert result.error is not None
+    assert result.error[0] == "stream_interrupted"
+    assert result.tail == b""
+
+
 @pytest.mark.parametrize("after", [b"", DONE])
 def test_an_error_in_mid_stream_is_raised_with_what_came_before(after: bytes) -> None:
     """llama.cpp ends there, vLLM sends an end mark behind it."""
@@ -261,14 +270,14 @@ def test_an_error_in_mid_stream_is_raised_with_what_came_before(after: bytes) ->
 def test_the_words_error_and_usage_in_a_text_are_text() -> None:
     """As a whole token, in quotes, or as something that looks like JSON."""
     texts = ["error", "usage", '"error":{"message":"x"}', '{"usage": 1}', "[DONE]"]
-    result = drive(reader("openai"), [*map(text_event, texts), DONE])
+    result = drive(reader("openai"), [*map(text_event, texts), WHY, DONE])
     assert (said(result.sent), result.error, result.usage) == ("".join(texts), None, None)
 
 
 def test_the_models_name_in_a_text_is_text() -> None:
     """Only the field is exchanged, not what looks like it inside a string."""
     text = '{"model": "tiny-llama"} "model":"tiny-llama"'
-    result = drive(reader("openai"), [text_event("x"), text_event(text), DONE])
+    result = drive(reader("openai"), [text_event("x"), text_event(text)])
     assert said(result.sent) == "x" + text
     assert {chunk["model"] for chunk in events(result.sent)} == {"mine"}
 

@@ -96,7 +96,7 @@ def test_a_client_that_does_not_read(running: RunningGateway, engine: ScriptedEn
     with RawClient(running.port) as client:
         client.send(chat(stream=True))
         assert ask(running.port, request("GET", "/health")).status == 200
-        assert client.response().body.count(b"data: ") == 501
+        assert client.response().body.count(b"data: ") == 502
     assert ask(running.port, chat(stream=True)).body.endswith(DONE)
 
 

@@ -102,6 +102,11 @@ class RawClient:
         self._kept += data
         return bool(data)
 
+    def wait_for(self, mark: bytes, count: int = 1) -> None:
+        """Wait until `mark` has come so many times; nothing is taken."""
+        while self._kept.count(mark) < count:
+            assert self._more(), f"the connection ended before {mark!r}: {self._kept!r}"
+
     def read_until(self, mark: bytes) -> bytes:
         """Everything up to and including `mark`."""
         while mark not in self._kept:

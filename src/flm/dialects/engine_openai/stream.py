@@ -33,6 +33,7 @@ _MODEL = re.compile(rb'("model"\s*:\s*)("(?:[^"\\]|\\.)*")')
 _SAID = re.compile(
     rb'"(?:content|reasoning_content|reasoning|arguments|text)":[ ]?"((?:[^"\\]|\\.)+)"'
 )
+_REASON = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 _NULL_USAGE = re.compile(rb'"usage"\s*:\s*null')
 
 
@@ -76,7 +77,8 @@ class OpenAIStream:
     """A `StreamReader` for the same dialect on both sides.
 
     The model's name is exchanged in the bytes: how the engine spells `"model":"…"` is learned
-    from the first event that has it. Raises as `StreamReader.feed` says.
+    from the first event that has it. An end mark alone does not make an answer whole: an engine
+    that gives up sends one too, without a finish reason. Raises as `StreamReader.feed` says.
     """
 
     def __init__(self, model: str, include_usage: bool, target: Target) -> None:
@@ -93,12 +95,15 @@ class OpenAIStream:
         self._ours = b""
         self._about: dict[str, Any] = {}
         self._shape: Shape | None = None
+        self._reasoned = False
         self._plain = False
         """Started, model learned, nothing carried, not finished: the short way is open."""
 
     def feed(self, data: bytes) -> bytes:
         """See `StreamReader.feed`."""
         if self._plain and _is_plain(data):
+            if not self._reasoned and _REASON.search(data):
+                self._reasoned = True
             theirs = self._theirs
             return data if theirs is None else data.replace(theirs, self._ours)
         return self._long_way(data)
@@ -192,10 +197,13 @@ class OpenAIStream:
         if b"[DONE]" in event:
             mark = _END_LINE.search(event)
             if mark is not None:
-                self._finish()
                 # Some engines forget the blank line before it.
                 before = event[: mark.start()].strip()
-                return self._event(before + b"\n\n") if before else b""
+                out = self._event(before + b"\n\n") if before else b""
+                self._finish()
+                return out
+        if not self._reasoned and _REASON.search(event):
+            self._reasoned = True
         if (
             not self.started
             or not self._learned
@@ -240,6 +248,8 @@ class OpenAIStream:
         return event if self._theirs is None else event.replace(self._theirs, self._ours)
 
     def _finish(self) -> None:
+        if not self._reasoned:
+            raise StreamBroken("The engine's stream ended without saying why (no finish_reason).")
         self.finished = True
         self.tail = END_MARK
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flm.dialects.codec import EngineAnswer, EngineCall
 from flm.dialects.engine import CODECS
 from flm.dialects.openai_embeddings import parse_embeddings
-from flm.gateway.endpoints.asking import Asking
-from flm.gateway.upstream.answer import END
+from flm.gateway.endpoints.whole import answer_whole
+from flm.wire.snapshot import Target
 
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
 async def embeddings(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
     """Embeddings of text, in the encoding the client asked for."""
     request = parse_embeddings(exchange.body, desk.live.rules.policy)
-    exchange.model = request.model
-    with Asking(exchange, desk, request.model) as asking:
-        target = asking.choose() or await asking.woken()
-        codec = CODECS[target.dialect]
-        call = codec.embeddings(request, target)
-        await asking.ask(call, END)
-        answer = codec.embeddings_answer(request, target, asking.result(codec))
-    exchange.usage = answer.usage
-    desk.answer(exchange, connection, answer.body, call.dropped)
+
+    def call(target: Target) -> EngineCall:
+        return CODECS[target.dialect].embeddings(request, target)
+
+    def read(target: Target, body: bytes) -> EngineAnswer:
+        return CODECS[target.dialect].embeddings_answer(request, target, body)
+
+    await answer_whole(exchange, connection, desk, request.model, call, read)
