@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from flm.services.model_keeping import ModelKeeping
     from flm.services.models import ModelService
     from flm.services.operations import OperationService
+    from flm.services.profiles import ProfileService
+    from flm.services.prompts import PromptService
+    from flm.services.publications import PublicationService
     from flm.services.settings import SettingsService
     from flm.services.usage import UsageService
     from flm.store import FileSecrets
@@ -288,6 +291,28 @@ class Services:
         return ModelKeeping(
             self.detection, adapters(), key_of, self.settings.settings, files, controller
         )
+
+    @cached_property
+    def publications(self) -> PublicationService:
+        """APIs: models under names of the owner's."""
+        from flm.services.publications import PublicationService
+
+        return PublicationService(self.store, self.detection.known, self.clock, self.proxies)
+
+    @cached_property
+    def prompts(self) -> PromptService:
+        """Prompt templates."""
+        from flm.services.prompts import PromptService
+
+        store = self.store
+        return PromptService(store.prompts, store.publications, self.clock, self.proxies)
+
+    @cached_property
+    def profiles(self) -> ProfileService:
+        """Model profiles."""
+        from flm.services.profiles import ProfileService
+
+        return ProfileService(self.store.profiles, self.store.publications, self.proxies)
 
     @cached_property
     def logs(self) -> LogService:

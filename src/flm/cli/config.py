@@ -25,6 +25,13 @@ config = Group(
 _TAKES_FLAGS = ".arguments"
 """How the settings end whose values may begin with dashes; elsewhere that is a slip."""
 
+_DEFAULT = "models.default"
+_ODD = {
+    "api_model_missing": N_("No engine offers {model} at the moment, and no API has that name."),
+    "api_remote": N_("Prompts to {model}, for whatever name, leave this machine."),
+}
+"""What may be odd about the model that answers for unknown names."""
+
 _SOURCES = {
     "default": N_("default"),
     "stored": N_("stored"),
@@ -79,7 +86,10 @@ def set_(session: Session, name: str, value: str | None, to_default: bool) -> No
     with session.services() as services:
         settings = services.settings
         view = settings.reset(name) if value is None else settings.set(name, value)
+        odd = services.publications.oddities(str(view.value)) if name == _DEFAULT else ()
     _show(session, view)
+    for code in odd:
+        session.note(_ODD[code], model=view.value)
     if view.source in ("environment", "command line"):
         session.note(
             N_("Stored, but {variable} says otherwise, and it goes before."), variable=view.variable

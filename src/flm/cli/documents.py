@@ -17,6 +17,7 @@ from flm.domain.engines import (
 )
 from flm.domain.keys import ApiKey
 from flm.domain.models import GgufFile, Model
+from flm.domain.publications import Profile, PromptTemplate
 from flm.domain.records import RequestRecord, details_of, tokens_per_second
 from flm.domain.usage import By, Tally
 from flm.ports.repositories import HealthMark
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from flm.services.check import Report
     from flm.services.installing import Outcome
     from flm.services.model_keeping import Pulled
+    from flm.services.publication_view import View
     from flm.services.usage import UsageReport, UsageRow
 
 Document = dict[str, Any]
@@ -293,4 +295,49 @@ def report(told: Report) -> Document:
             {"name": area.name, "findings": [finding(each) for each in area.findings]}
             for area in told.areas
         ],
+    }
+
+
+def api(told: View) -> Document:
+    """A publication; `template_in_force` is `NAME@VERSION`, `working_keys` null for every key."""
+    publication, template = told.publication, told.template
+    return {
+        "name": publication.name,
+        "models": [
+            {"name": each.name, "state": each.state.replace(" ", "_"), "remote": each.remote}
+            for each in told.models
+        ],
+        "allow_remote": publication.allow_remote,
+        "keys": list(publication.keys) or None,
+        "working_keys": list(told.keys) if publication.keys else None,
+        "prompt_template": publication.template or None,
+        "template_in_force": None if template is None else f"{template.name}@{template.version}",
+        "variables": dict(publication.variables),
+        "profile": publication.profile or None,
+        "created_at": iso(publication.created_at),
+        "findings": [finding(each) for each in told.findings],
+    }
+
+
+def prompt(template: PromptTemplate, users: list[str]) -> Document:
+    """One version of a prompt template; `variables` are the values of those that have one."""
+    return {
+        "name": template.name,
+        "version": template.version,
+        "system": template.system,
+        "user": template.user,
+        "variables": dict(template.variables),
+        "created_at": iso(template.created_at),
+        "used_by": users,
+    }
+
+
+def profile(saved: Profile, users: list[str]) -> Document:
+    """A model profile."""
+    return {
+        "name": saved.name,
+        "defaults": dict(saved.defaults),
+        "caps": dict(saved.caps),
+        "options": dict(saved.options),
+        "used_by": users,
     }

@@ -13,6 +13,10 @@ COMMANDS = {
     "chat": Lazy("flm.cli.chat:chat", N_("Ask a model something through the gateway.")),
     "engines": Lazy("flm.cli.engines:engines", N_("Engines: what runs here, and what you add.")),
     "models": Lazy("flm.cli.models:models", N_("Models: what the engines can run.")),
+    "api": Lazy("flm.cli.api:api", N_("APIs: models under names of your own.")),
+    "model-profiles": Lazy(
+        "flm.cli.model_profiles:model_profiles", N_("Profiles: defaults, caps and engine options.")
+    ),
     "api-keys": Lazy("flm.cli.api_keys:api_keys", N_("Keys: who may use the API.")),
     "connect": Lazy(
         "flm.cli.connect:connect",
