@@ -106,7 +106,15 @@ def test_a_damaged_database_is_a_finding_and_no_traceback(
     ended, found = checked(flm)
     assert ended == 1
     assert codes(found, "databases") == [("error", code), ("error", code)]
-    assert set(found) == {"process", "files", "databases", "secrets", "journal", "engines"}
+    assert set(found) == {
+        "process",
+        "files",
+        "databases",
+        "secrets",
+        "access",
+        "journal",
+        "engines",
+    }
 
 
 def test_a_page_that_was_overwritten_is_found(flm: Flm, used: Path) -> None:

@@ -27,15 +27,58 @@ api_keys = Group(
     metavar="WHEN",
     help=N_("When it ends: 30d, 12h, 2030-12-31; without it, or with never, it does not."),
 )
+@option(
+    "--keyless-from",
+    default="",
+    metavar="ADDRESS",
+    help=N_(
+        "An address of this machine or a private network (127.0.0.1, 192.168.1.0/24): requests "
+        "from there that hold no key count as this one's. Whoever can send from there needs none."
+    ),
+)
 @pass_session
-def create(session: Session, label: str, expires: str | None) -> None:
+def create(session: Session, label: str, expires: str | None, keyless_from: str) -> None:
     """Make a key."""
     from flm.services.keys import parse_expiry
 
     with session.services() as services:
         ends = None if expires is None else parse_expiry(expires, session.clock.now())
-        key, clear = services.keys.create(label, ends)
+        key, clear = services.keys.create(label, ends, keyless_from.strip())
     _show_once(session, key, clear)
+
+
+@command("update", help=N_("Change what is said of a key; the key itself stays."))
+@click.argument("key")
+@option("--label", metavar="TEXT", help=N_("What the key is for: laptop, phone …"))
+@option("--expires", metavar="WHEN", help=N_("When it ends: 30d, 12h, 2030-12-31, or never."))
+@option(
+    "--keyless-from",
+    metavar="ADDRESS",
+    help=N_("From where requests without a key count as this one's, or none."),
+)
+@pass_session
+def update(
+    session: Session, key: str, label: str | None, expires: str | None, keyless_from: str | None
+) -> None:
+    """Change a key."""
+    from msgspec import UNSET
+
+    from flm.services.keys import parse_expiry
+
+    if label is None and expires is None and keyless_from is None:
+        raise InvalidValue(
+            N_("Nothing is to be changed."),
+            remedy=N_("Give --label, --expires or --keyless-from."),
+        )
+    place = None if keyless_from is None else keyless_from.strip()
+    with session.services() as services:
+        changed = services.keys.update(
+            _id(key),
+            label=label,
+            expires_at=UNSET if expires is None else parse_expiry(expires, session.clock.now()),
+            keyless_from="" if place is not None and place.lower() in ("", "none") else place,
+        )
+    _describe(session, changed)
 
 
 @command("list", help=N_("List the keys."))
@@ -50,8 +93,17 @@ def list_(session: Session) -> None:
     elif not keys:
         session.say(N_("There is no key yet. `flm api-keys create --label NAME` makes one."))
     else:
+        keyless = (N_("Without a key from"),) if any(key.keyless_from for key in keys) else ()
         session.table(
-            (N_("Key"), N_("Label"), N_("State"), N_("Made"), N_("Ends"), N_("Last characters")),
+            (
+                N_("Key"),
+                N_("Label"),
+                N_("State"),
+                N_("Made"),
+                N_("Ends"),
+                N_("Last characters"),
+                *keyless,
+            ),
             [
                 (
                     key.id,
@@ -60,6 +112,7 @@ def list_(session: Session) -> None:
                     local(key.created_at),
                     local(_end(key)),
                     key.last4,
+                    *((key.keyless_from or "-",) if keyless else ()),
                 )
                 for key in keys
             ],
@@ -106,7 +159,7 @@ def rotate(session: Session, key: str, grace: str) -> None:
     _show_once(session, new, clear)
 
 
-add_to(api_keys, create, list_, show, revoke, rotate)
+add_to(api_keys, create, list_, show, update, revoke, rotate)
 
 
 def _show_once(session: Session, key: ApiKey, clear: str) -> None:
@@ -135,6 +188,8 @@ def _describe(session: Session, key: ApiKey) -> None:
         (N_("Ends"), local(_end(key))),
         (N_("Last characters"), key.last4),
     ]
+    if key.keyless_from:
+        rows.append((N_("Without a key from"), key.keyless_from))
     if key.rotated_to is not None:
         rows.append((N_("Replaced by"), key.rotated_to))
     output.facts([(session.words(name), value) for name, value in rows])

@@ -16,6 +16,7 @@ _AREAS: dict[AreaName, str] = {
     "files": N_("Data directory"),
     "databases": N_("Databases"),
     "secrets": N_("Pepper and master key"),
+    "access": N_("Clients without keys"),
     "journal": N_("Journal"),
     "engines": N_("Engines"),
 }
@@ -27,8 +28,8 @@ _LEVELS = {"error": N_("error"), "warning": N_("warning"), "note": N_("note")}
     help=N_(
         "Check whether everything is as it should be; changes nothing.\n\n"
         "Controller and gateway, the data directory and who may read it, the databases, pepper "
-        "and master key, the journal, the engines: whether they answer, can be reached around "
-        "FLM, or have known holes. Exit code 1 when something is worse than a note."
+        "and master key, who needs no key, the journal, the engines: whether they answer, can be "
+        "reached around FLM, or have known holes. Exit code 1 when something is worse than a note."
     ),
 )
 @pass_session

@@ -140,6 +140,7 @@ def key(stored: ApiKey, now: float) -> Document:
         "expires_at": iso(stored.expires_at),
         "revoked_at": iso(stored.revoked_at),
         "rotated_to": stored.rotated_to,
+        "keyless_from": stored.keyless_from or None,
     }
 
 

@@ -83,6 +83,11 @@ def compile_snapshot(sources: Sources, now: float) -> Snapshot:
             revision=sources.security_revision,
             pepper=sources.pepper,
             entries=_entries(sources.keys, sources.owner_digest, now),
+            keyless=tuple(
+                (key.keyless_from, str(key.id))
+                for key in sources.keys
+                if key.keyless_from and key.state(now) == "active"
+            ),
         ),
         routes=_with_publications(_routes(sources), sources, now),
         rules=msgspec.structs.replace(

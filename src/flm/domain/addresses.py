@@ -28,6 +28,19 @@ _METADATA = frozenset(
 
 _MOST = 100
 
+_NEAR = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        *("127.0.0.0/8", "::1/128"),  # this machine
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),  # RFC 1918, RFC 4193
+        *("169.254.0.0/16", "fe80::/10"),  # the same cable
+        "100.64.0.0/10",  # RFC 6598; Tailscale's
+    )
+)
+"""Addresses that no stranger on the internet can send from."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 def is_address(host: str) -> bool:
     """Whether it is an IP address, and no name that somebody must look up."""
@@ -57,6 +70,54 @@ def forbidden(address: str) -> str:
     if meant.is_unspecified or meant.is_multicast or str(meant) == "255.255.255.255":
         return LEADS_NOWHERE
     return ""
+
+
+def near_network(text: str) -> Network | None:
+    """The address or network (`192.168.1.0/24`) in `text`, if it is this machine's or a private
+    one; None for everything else: names, an interface's name behind an address, bits behind a mask.
+    """
+    if "%" in text:
+        return None
+    try:
+        network = ipaddress.ip_network(text.strip())
+    except ValueError:
+        return None
+    for near in _NEAR:
+        # `subnet_of` wants both of one version.
+        if isinstance(network, ipaddress.IPv4Network) and isinstance(near, ipaddress.IPv4Network):
+            if network.subnet_of(near):
+                return network
+        elif (
+            isinstance(network, ipaddress.IPv6Network)
+            and isinstance(near, ipaddress.IPv6Network)
+            and network.subnet_of(near)
+        ):
+            return network
+    return None
+
+
+def near_text(network: Network) -> str:
+    """As it is kept and shown: a single address without its mask."""
+    single = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if single else str(network)
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two of `near_text` have an address in common."""
+    first, second = ipaddress.ip_network(one), ipaddress.ip_network(other)
+    return first.version == second.version and first.overlaps(second)
+
+
+def peer(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The peer of a socket as it is meant: an IPv4 address that came in IPv6's clothes is itself,
+    and on which interface a link-local one is does not matter. None: no IP address.
+    """
+    try:
+        told = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = told.ipv4_mapped if isinstance(told, ipaddress.IPv6Address) else None
+    return mapped or told
 
 
 def destination(location: str) -> str:

@@ -48,7 +48,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A stored key. Times are UTC seconds since the epoch; ``digest`` is 32 bytes.
 
     ``instance``: which FLM made it (`flm.domain.instance`), by its pepper; '' where that was not
-    noted.
+    noted. ``keyless_from``: the address or network whose requests count as this key's without
+    naming it (`addresses.near_text`), '' for none.
     """
 
     id: KeyId
@@ -60,6 +61,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: float | None = None
     rotated_to: KeyId | None = None
     instance: str = ""
+    keyless_from: str = ""
 
     def state(self, now: float) -> KeyState:
         """What the key is at `now`: a revoked key stays revoked after its expiry."""

@@ -8,6 +8,7 @@ from flm.domain.keys import Digester
 from flm.domain.models import nearest, resolve
 from flm.errors import Refusal
 from flm.gateway.choosing import Places, ordered
+from flm.gateway.keyless import KeylessClients
 from flm.gateway.published import Plan, plan
 from flm.gateway.upstream.breaker import Breaker
 from flm.gateway.upstream.pool import Pool
@@ -98,6 +99,7 @@ class Live:
         """Take a new keys section."""
         self.digest = Digester(keys.pepper).digest
         self.entries = {key.encode(): entry for key, entry in keys.entries.items()}
+        self.keyless = KeylessClients(keys)
 
     def use_rules(self, rules: Rules) -> None:
         """Take a new rules section."""

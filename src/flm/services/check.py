@@ -21,9 +21,10 @@ from flm.services.check_files import file_findings, never_used
 from flm.services.check_journal import JournalCheck
 from flm.services.check_process import process_findings
 from flm.services.check_secrets import Sealed, secret_findings
+from flm.services.exposure import keyless
 from flm.wire.control import Status
 
-AreaName = Literal["process", "files", "databases", "secrets", "journal", "engines"]
+AreaName = Literal["process", "files", "databases", "secrets", "access", "journal", "engines"]
 
 
 class Area(msgspec.Struct, frozen=True):
@@ -93,6 +94,7 @@ class CheckService:
                 Area("files", file_findings(self._paths)),
                 Area("databases", database_findings(databases)),
                 Area("secrets", secret_findings(self._paths, stored, self._opens)),
+                Area("access", keyless(stored.keys)),
                 Area("journal", self._journal.findings(stored.checkpoints, live)),
                 Area("engines", engine_findings(self._engines(status, stored))),
             )

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from flm.domain.engines import NEEDS_KEY, ApiError, Engine, EngineKind, Finding, serves
+from flm.domain.keys import ApiKey
 from flm.domain.versions import is_older
 from flm.errors import N_
 from flm.ports.machine import Listener
@@ -122,6 +123,26 @@ def holes(engine: Engine) -> tuple[Finding, ...]:
                 "fixed": fixed,
             },
         ),
+    )
+
+
+def keyless(keys: Sequence[ApiKey]) -> tuple[Finding, ...]:
+    """A note for each address whose requests need no key: by choice, and not to be forgotten."""
+    return tuple(
+        Finding(
+            code="keyless",
+            message=N_(
+                "Requests from {address} need no key: they count as those of {key} ({label})."
+            ),
+            remedy=N_(
+                "Anything that can send from there may use it: every program and every user of "
+                "that machine. To end it: flm api-keys update {key} --keyless-from none"
+            ),
+            values={"address": key.keyless_from, "key": key.id, "label": key.label},
+            level="note",
+        )
+        for key in keys
+        if key.keyless_from and key.revoked_at is None
     )
 
 

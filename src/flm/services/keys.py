@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from flm.domain.addresses import near_network, near_text
 from flm.domain.instance import instance_of
 from flm.domain.keys import ApiKey, KeyId, digest, new_key
 from flm.domain.models import nearest
@@ -38,16 +42,22 @@ class KeyService:
         self._choice = choice
         self._notify = notify
 
-    def create(self, label: str, expires_at: float | None = None) -> tuple[ApiKey, str]:
+    def create(
+        self, label: str, expires_at: float | None = None, keyless_from: str = ""
+    ) -> tuple[ApiKey, str]:
         """A new key and its clear text, which is kept nowhere.
 
+        ``keyless_from``: an address or network of this machine or a private one, whose requests
+        count as this key's though they hold none; '' for none.
+
         Raises `InvalidValue` for a label that is empty, longer than 100 characters or not
-        printable, and for an expiry in the past.
+        printable, for an expiry in the past and for any other address; `Conflict` for an address
+        that is another key's.
         """
         now = self._clock.now()
         if expires_at is not None and expires_at <= now:
             raise _past()
-        key, clear = self._new(_label(label), now, expires_at)
+        key, clear = self._new(_label(label), now, expires_at, _near(keyless_from))
         self._keys.add(key)
         self._notify.poke()
         return key, clear
@@ -75,6 +85,38 @@ class KeyService:
             key=key,
         )
 
+    def update(
+        self,
+        key: str,
+        *,
+        label: str | None = None,
+        expires_at: float | UnsetType | None = UNSET,
+        keyless_from: str | None = None,
+    ) -> ApiKey:
+        """Change what is given of a key, and nothing else; `create` says what is right.
+
+        ``expires_at`` None: never; ``keyless_from`` '': from nowhere. Raises `Conflict` when the
+        key is revoked, one included that a rotation lets run on for a while.
+        """
+        known = self.get(key)
+        if known.revoked_at is not None:
+            raise Conflict(
+                N_("The key {key} is revoked and cannot be changed."),
+                remedy=N_("Make a new one with `flm api-keys create`."),
+                key=key,
+            )
+        if isinstance(expires_at, float) and expires_at <= self._clock.now():
+            raise _past()
+        changed = msgspec.structs.replace(
+            known,
+            label=known.label if label is None else _label(label),
+            expires_at=known.expires_at if expires_at is UNSET else expires_at,
+            keyless_from=known.keyless_from if keyless_from is None else _near(keyless_from),
+        )
+        self._keys.update(changed)
+        self._notify.poke()
+        return self.get(key)
+
     def revoke(self, key: str) -> ApiKey:
         """Revoke a key now, one included that a rotation lets run on for a while.
 
@@ -93,20 +135,22 @@ class KeyService:
     def rotate(self, key: str, grace_seconds: float = 0.0) -> tuple[ApiKey, str]:
         """A new key in place of an old one, which goes on for `grace_seconds`.
 
-        The new one has the label and the expiry of the old. Raises `Conflict` when the old one
-        is revoked, expired or was rotated before.
+        The new one has the label, the expiry and the address of the old. Raises `Conflict` when
+        the old one is revoked, expired or was rotated before.
         """
         if not 0 <= grace_seconds <= MAX_GRACE_SECONDS:
             raise InvalidValue(N_("The grace period must lie between 0 and 365 days."))
         old = self.get(key)
         now = self._clock.now()
         _rotatable(old, now)
-        new, clear = self._new(old.label, now, old.expires_at)
+        new, clear = self._new(old.label, now, old.expires_at, old.keyless_from)
         self._keys.rotate(old.id, new, now + grace_seconds)
         self._notify.poke()
         return new, clear
 
-    def _new(self, label: str, now: float, expires_at: float | None) -> tuple[ApiKey, str]:
+    def _new(
+        self, label: str, now: float, expires_at: float | None, keyless_from: str
+    ) -> tuple[ApiKey, str]:
         key_id, clear = new_key(self._choice)
         pepper = self._secrets.pepper()
         key = ApiKey(
@@ -117,6 +161,7 @@ class KeyService:
             created_at=now,
             expires_at=expires_at,
             instance=instance_of(pepper),
+            keyless_from=keyless_from,
         )
         return key, clear
 
@@ -152,6 +197,23 @@ def _label(text: str) -> str:
             maximum=MAX_LABEL,
         )
     return label
+
+
+def _near(text: str) -> str:
+    """`text` as it is kept; '' for nowhere."""
+    if not text:
+        return ""
+    network = near_network(text)
+    if network is None:
+        raise InvalidValue(
+            N_("{text!r} is no address of this machine or of a private network."),
+            remedy=N_(
+                "Requests without a key are only ever taken from such an address, for example "
+                "127.0.0.1, or a network of them, for example 192.168.1.0/24."
+            ),
+            text=text,
+        )
+    return near_text(network)
 
 
 def _past() -> InvalidValue:

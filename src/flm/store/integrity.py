@@ -128,6 +128,7 @@ def _key(row: dict[str, Any]) -> ApiKey:
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
         instance=row.get("instance", ""),
+        keyless_from=row.get("keyless_from", ""),
     )
 
 

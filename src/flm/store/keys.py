@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, or_, select, update
 
+from flm.domain.addresses import overlap
 from flm.domain.keys import ApiKey, KeyId
 from flm.errors import N_, Conflict
 from flm.store.database import Database, insert_new
@@ -36,14 +37,47 @@ class SqlKeys:
             return None if row is None else _key(row)
 
     def add(self, key: ApiKey) -> None:
-        """Raises `Conflict` when the id is taken."""
+        """Raises `Conflict` when the id is taken, or its address is another key's."""
         with self._database.write() as connection:
+            self._check_address(connection, key)
             _insert(connection, key)
+
+    def update(self, key: ApiKey) -> bool:
+        """Keep the label, the expiry and the address of `key`; False when there is none of its id.
+
+        Raises `Conflict` when its address is another key's: of two at once one wins.
+        """
+        with self._database.write() as connection:
+            self._check_address(connection, key)
+            done = connection.execute(
+                update(api_keys)
+                .where(api_keys.c.id == key.id)
+                .values(label=key.label, expires_at=key.expires_at, keyless_from=key.keyless_from)
+            )
+            return done.rowcount == 1
+
+    def _check_address(self, connection: Connection, key: ApiKey) -> None:
+        if not key.keyless_from:
+            return
+        held = select(api_keys).where(api_keys.c.keyless_from != "", api_keys.c.id != key.id)
+        for row in connection.execute(held):
+            if overlap(row.keyless_from, key.keyless_from):
+                raise Conflict(
+                    N_("Requests from {address} count as those of the key {key} ({label})."),
+                    remedy=N_(
+                        "Take it from that key with `flm api-keys update {key} --keyless-from "
+                        "none`, or give another address."
+                    ),
+                    address=row.keyless_from,
+                    key=row.id,
+                    label=row.label,
+                )
 
     def revoke(self, key: KeyId, at: float) -> bool:
         """Revoke from `at` on; False when there is no such key or it was revoked before.
 
-        A key that a rotation lets run on for a while is revoked `at` already.
+        A key that a rotation lets run on for a while is revoked `at` already. Its address is free
+        then.
         """
         known = self.get(key)
         if known is None or (known.revoked_at is not None and known.revoked_at <= at):
@@ -51,12 +85,14 @@ class SqlKeys:
         with self._database.write() as connection:
             still = or_(api_keys.c.revoked_at.is_(None), api_keys.c.revoked_at > at)
             done = connection.execute(
-                update(api_keys).where(api_keys.c.id == key, still).values(revoked_at=at)
+                update(api_keys)
+                .where(api_keys.c.id == key, still)
+                .values(revoked_at=at, keyless_from="")
             )
             return done.rowcount == 1
 
     def rotate(self, old: KeyId, new: ApiKey, at: float) -> None:
-        """Add `new`, and revoke `old` from `at` on.
+        """Add `new`, and revoke `old` from `at` on; its address is the new one's at once.
 
         Raises `Conflict`, and adds nothing, when `old` is not there or was revoked or rotated
         before: of two rotations at once one wins.
@@ -66,7 +102,7 @@ class SqlKeys:
             done = connection.execute(
                 update(api_keys)
                 .where(api_keys.c.id == old, api_keys.c.revoked_at.is_(None))
-                .values(revoked_at=at, rotated_to=new.id)
+                .values(revoked_at=at, rotated_to=new.id, keyless_from="")
             )
             if done.rowcount != 1:
                 raise Conflict(
@@ -92,4 +128,5 @@ def _key(row: Row[Any]) -> ApiKey:
         revoked_at=row.revoked_at,
         rotated_to=None if row.rotated_to is None else KeyId(row.rotated_to),
         instance=row.instance,
+        keyless_from=row.keyless_from,
     )

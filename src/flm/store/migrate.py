@@ -19,7 +19,7 @@ from flm.paths import DataPaths
 from flm.store.database import PAGE_BYTES, Database
 
 HEADS: Mapping[str, str] = MappingProxyType(
-    {"config": "config_3", "security": "security_2", "telemetry": "telemetry_4"}
+    {"config": "config_3", "security": "security_3", "telemetry": "telemetry_4"}
 )
 """The newest revision of each database; a test compares them with the migration files."""
 

@@ -124,6 +124,7 @@ api_keys = Table(
     Column("revoked_at", Double),
     Column("rotated_to", Text),
     Column("instance", Text, nullable=False, server_default=""),
+    Column("keyless_from", Text, nullable=False, server_default=""),
 )
 policy = Table(
     "policy",

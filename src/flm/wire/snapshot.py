@@ -29,11 +29,16 @@ class KeyEntry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Keys(msgspec.Struct, frozen=True):
-    """All usable keys by id. Revoked and expired ones are simply not here."""
+    """All usable keys by id. Revoked and expired ones are simply not here.
+
+    ``keyless``: address or network, and the id of the key that requests from there count as when
+    they hold none; no two have an address in common.
+    """
 
     revision: int
     pepper: bytes
     entries: dict[str, KeyEntry]
+    keyless: tuple[tuple[str, str], ...] = ()
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

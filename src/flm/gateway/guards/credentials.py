@@ -2,7 +2,9 @@
 
 `Authorization: Bearer` and `x-api-key` are read by this one extractor. Every attempt with FLM's
 form costs exactly one HMAC and one compare, against a dummy when the id is unknown; the text and
-headers of all refusals are equal, but for two different FLM keys at once.
+headers of all refusals are equal, but for two different FLM keys at once. Where the owner said so,
+a request without any (what has not FLM's form is none: clients that must send something send
+`ollama` or `sk-none`) counts as a key's by the address of its peer.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from flm.domain.keys import ID_END, ID_START, OWNER_ID, OWNER_LOOKUP_ID, has_for
 from flm.errors import Refusal
 from flm.gateway.edge.request import Request
 from flm.gateway.exchange import Exchange
+from flm.gateway.keyless import comes_by_itself
 from flm.gateway.live import Live
 
 _DUMMY = bytes(32)
@@ -78,6 +81,15 @@ def credentials_guard(exchange: Exchange, live: Live) -> None:
             and (entry.expires_at is None or entry.expires_at > exchange.arrived)
         ):
             exchange.key_id = OWNER_ID if entry.id == OWNER_LOOKUP_ID else entry.id
+            return
+    elif live.keyless:
+        entry = live.keyless.entry(exchange.client)
+        if (
+            entry is not None
+            and (entry.expires_at is None or entry.expires_at > exchange.arrived)
+            and comes_by_itself(request, live.allowed_hosts)
+        ):
+            exchange.key_id = entry.id
             return
     raise Refusal(
         401, "invalid_api_key", NOT_VALID, kind="authentication_error", headers=_CHALLENGE
