@@ -194,6 +194,7 @@ class MessagesWriter:
             out.append(_START % (self._index, _BLOCKS[kind]))
             self._open = kind
             self._lead = _DELTA % (self._index, *_DELTAS[kind])
+            self._theirs = None
         out += (self._lead, text, _END)
 
     def _call(self, delta: CallDelta, place: int, out: list[bytes]) -> None:
@@ -260,7 +261,7 @@ class MessagesWriter:
         out.append(_STOP % self._index)
         self._index += 1
         self._open = None
-        self._theirs = self._ours = None
+        self._theirs = None
 
     def _close_all(self, out: list[bytes]) -> None:
         """Say all that waits, whole or not, and end the last block."""
