@@ -15,7 +15,6 @@ class TranslatedStream:
         self._writer = writer
         self._tail: bytes | None = None
         self._guess: Usage | None = None
-        self._theirs: Shape | None = None
         self._ours: Shape | None = None
 
     @property
@@ -57,12 +56,12 @@ class TranslatedStream:
         return self._writer.feed(events) if events else b""
 
     def shape(self, data: bytes) -> Shape | None:
-        """See `StreamReader.shape`. Equal shapes are one object, so that nothing is learned anew."""
+        """See `StreamReader.shape`. Equal shapes are one object: nothing is learned anew."""
         theirs = self._reader.shape(data)
-        if theirs is None:
-            self._theirs = self._ours = None
-        elif theirs is not self._theirs:
-            self._theirs, self._ours = theirs, self._writer.shape(theirs)
+        # The writer is asked each time: what `data` opened may have changed what it writes.
+        ours = None if theirs is None else self._writer.shape(theirs)
+        if ours != self._ours:
+            self._ours = ours
         return self._ours
 
     def broken(self, refusal: Refusal) -> bytes:
