@@ -84,7 +84,7 @@ def whole(
     )
     times = durations(now - stamp.time, None, answer.timings)
     last = closing(done_reason(choice.finish_reason), times, usage)
-    return b"".join((head_of(model, now), said, logprobs_of(choice.logprobs), last))
+    return b"".join((head_of(model, now), said, last, logprobs_of(choice.logprobs), b"}"))
 
 
 def logprobs_of(logprobs: Logprobs | None) -> bytes:

@@ -29,7 +29,8 @@ from flm.errors import EngineError
 Raw = msgspec.Raw
 _END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
 _LINES = re.compile(rb"\r?\n")
-_GOES_ON = b',"done":false}\n'
+_NOT_DONE = b',"done":false'
+_GOES_ON = _NOT_DONE + b"}\n"
 _NO_THOUGHT = (b"", b"null", EMPTY)
 _PROBE = b'"the text of an event, which no engine says like this: \xe2\x98\x83 7f1c"'
 
@@ -115,7 +116,7 @@ class LineWriter:
             head_of(self._model, now),
             body_of(self._form, EMPTY),
             closing(done_reason(self._finish), times, usage),
-            b"\n",
+            b"}\n",
         )
         return b"".join(out)
 
@@ -190,7 +191,7 @@ class LineWriter:
             self._first = self._now()
         if text != EMPTY or thinking != EMPTY or chances:
             said = body_of(self._form, text, b"" if thinking == EMPTY else thinking)
-            out.append(b"".join((self._head, said, chances, _GOES_ON)))
+            out.append(b"".join((self._head, said, _NOT_DONE, chances, b"}\n")))
 
     def _write_calls(self, out: list[bytes]) -> None:
         if self._called:

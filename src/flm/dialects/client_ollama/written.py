@@ -89,7 +89,7 @@ def body_of(
 
 
 def closing(reason: str, times: Durations, usage: Usage | None) -> bytes:
-    """The fields of a line that is the last, from the comma to the brace.
+    """The fields of a line that is the last, from the comma up to the brace.
 
     Every one is there, as strict clients want it; what loading took is not known here.
     """
@@ -103,7 +103,7 @@ def closing(reason: str, times: Durations, usage: Usage | None) -> bytes:
             b"" if prompt is None else b',"prompt_eval_count":%d' % prompt,
             b',"prompt_eval_duration":%d' % nanoseconds(times.prompt),
             b"" if answer is None else b',"eval_count":%d' % answer,
-            b',"eval_duration":%d}' % nanoseconds(times.answer),
+            b',"eval_duration":%d' % nanoseconds(times.answer),
         )
     )
 
