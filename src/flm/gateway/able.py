@@ -60,7 +60,18 @@ def cannot(routes: Routes, target: Target, api: Api) -> Refusal:
     return Refusal(400, "unsupported_operation", message, param="model", should_retry=False)
 
 
+def only(routes: Routes, api: Api) -> str | None:
+    """The one model here that could do it; None when there is none, or more than one."""
+    found = _models(routes, api)
+    return found[0][0] if len(found) == 1 else None
+
+
 def _able(routes: Routes, api: Api) -> Iterator[str]:
+    for name, target in _models(routes, api):
+        yield f"'{name}' ({target.engine})"
+
+
+def _models(routes: Routes, api: Api) -> list[tuple[str, Target]]:
     """Models that could do it: those known to, else those whose engine could."""
     found = [
         (name, target)
@@ -69,6 +80,4 @@ def _able(routes: Routes, api: Api) -> Iterator[str]:
         if target is not None and api in target.native
     ]
     mark = _MARKS.get(api)
-    marked = [each for each in found if mark in each[1].capabilities]
-    for name, target in marked or found:
-        yield f"'{name}' ({target.engine})"
+    return [each for each in found if mark in each[1].capabilities] or found

@@ -41,13 +41,14 @@ class LiveTarget:
         return lead
 
 
-def request_lead(target: Target, path: str) -> bytes:
+def request_lead(target: Target, path: str, kind: str = "application/json") -> bytes:
     """The part of a request's head that is the same for every POST to `path` at `target`.
 
-    Built from scratch: nothing a client sent is in it, least of all its credentials.
+    Built from scratch: nothing a client sent is in it, least of all its credentials. `kind`: the
+    type of the body.
     """
     lead = (
-        f"host: {authority(target)}\r\ncontent-type: application/json\r\n"
+        f"host: {authority(target)}\r\ncontent-type: {kind}\r\n"
         "accept: application/json, text/event-stream, application/x-ndjson\r\n"
         "accept-encoding: identity\r\nuser-agent: flm\r\n"
     )

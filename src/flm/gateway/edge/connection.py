@@ -13,8 +13,9 @@ from typing import Protocol, cast
 
 from flm.errors import Refusal
 from flm.gateway.edge.caps import HELD_BYTES, Caps
+from flm.gateway.edge.closing import cut
 from flm.gateway.edge.heads import JSON, Heads
-from flm.gateway.edge.reader import RequestReader, too_large
+from flm.gateway.edge.reader import RequestReader, too_large, too_slow
 from flm.gateway.edge.request import Request
 from flm.gateway.edge.upload import Upload
 from flm.gateway.exchange import ClientGone, Exchange
@@ -439,6 +440,11 @@ class Connection(asyncio.Protocol):
         elif data:
             self._transport.write(data)
 
+    def cut(self) -> None:
+        """Close in the middle of a stream, so that nobody takes it for whole."""
+        self.phase = CLOSED
+        cut(self._transport, self._streaming)
+
     def finish(self) -> None:
         """The exchange is over: next request, or close."""
         exchange, self._exchange = self._exchange, None
@@ -557,14 +563,14 @@ class Connection(asyncio.Protocol):
 
     def _sweep_body(self, now: float) -> None:
         if self._is_slow(now):
-            self._refuse(_too_slow())
+            self._refuse(too_slow())
 
     def _sweep_upload(self, exchange: Exchange, now: float) -> None:
         upload = exchange.upload
         if upload is not None and upload.held:  # this time is not the client's
             self._body_at = now - self._reader.size / BODY_BYTES_PER_SECOND
         elif self._is_slow(now):
-            exchange.abort(_too_slow())
+            exchange.abort(too_slow())
 
     def _is_slow(self, now: float) -> bool:
         waited = now - self._body_at - BODY_GRACE_SECONDS
@@ -580,10 +586,6 @@ class Connection(asyncio.Protocol):
             self._drop()
             return True
         return False
-
-
-def _too_slow() -> Refusal:
-    return Refusal(408, "request_timeout", "The request's body comes too slowly.", close=True)
 
 
 def extra_of(refusal: Refusal) -> bytes:

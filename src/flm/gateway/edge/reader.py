@@ -381,3 +381,8 @@ def too_large(limit: int) -> Refusal:
         413,
         "body_too_large",
     )
+
+
+def too_slow() -> Refusal:
+    """The refusal of a body that trickles."""
+    return _bad("The request's body comes too slowly.", 408, "request_timeout")

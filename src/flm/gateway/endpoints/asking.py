@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from flm.dialects.engine import EngineCall, EngineDialectCodec
 from flm.errors import EngineError, Refusal
 from flm.gateway.edge.caps import BUFFERED_ANSWERS
-from flm.gateway.live import LiveTarget
+from flm.gateway.live import LiveTarget, request_lead
 from flm.gateway.running import in_task
 from flm.gateway.upstream.answer import END, HEAD, Answer, EngineGone
 from flm.gateway.upstream.connection import EngineConnection
@@ -171,6 +171,35 @@ class Asking:
                 raise self._gone(answer) from gone
             exchange.deadline = None
             return answer
+
+    async def connect(self) -> EngineConnection:
+        """A connection of its own for a request whose body is sent piece by piece.
+
+        One that was used before may be closed by then, and what was passed on is gone.
+        """
+        live = self._live
+        assert live is not None
+        assert live.pool is not None
+        self._engine = engine = await live.pool.connect(self._desk.live.rules.connect_seconds)
+        self.answer = Answer()
+        return engine
+
+    def start(self, path: str, kind: str, framing: bytes) -> None:
+        """Send the head over it. `kind`: the type of the body; `framing`: the header line that
+        says how it ends.
+        """
+        self._sent = self._desk.clock.monotonic()
+        lead = request_lead(self.target, path, kind)
+        head = b"%bx-request-id: %b\r\n%b\r\n" % (lead, self._exchange.id, framing)
+        self.engine.start(head, self.answer)
+
+    async def headed(self) -> Answer:
+        """The answer to the request that was started, once its head is there."""
+        try:
+            await self.answer.until(HEAD)
+        except EngineGone as gone:
+            raise self._gone(self.answer) from gone
+        return self.answer
 
     def _gone(self, answer: Answer) -> EngineError:
         if self._taken > MAX_ANSWER or self._desk.caps.answers > BUFFERED_ANSWERS:

@@ -20,7 +20,10 @@ def content_guard(exchange: Exchange, live: Live) -> None:
         return
     values = request.values
     kind = values.get(b"content-type")
-    if kind is not None and kind != b"application/json":
+    route = exchange.route
+    if route is not None and route.content == "multipart":
+        _check_form(kind, values.get(b"content-encoding"))
+    elif kind is not None and kind != b"application/json":
         name = kind.partition(b";")[0].strip().lower()
         if name != b"application/json" and not name.endswith(b"+json"):
             raise Refusal(
@@ -33,3 +36,18 @@ def content_guard(exchange: Exchange, live: Live) -> None:
     expected = values.get(b"expect")
     if expected is not None and expected.lower() != b"100-continue":
         raise Refusal(417, "expectation_failed", "Only 'Expect: 100-continue' is understood.")
+
+
+def _check_form(kind: bytes | None, coding: bytes | None) -> None:
+    if kind is None or kind.partition(b";")[0].strip().lower() != b"multipart/form-data":
+        raise Refusal(
+            415,
+            "unsupported_media_type",
+            "This route takes a file: send 'content-type: multipart/form-data'.",
+        )
+    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
+        raise Refusal(
+            415,
+            "unsupported_encoding",
+            "Files are passed on while they arrive: send the form unencoded.",
+        )

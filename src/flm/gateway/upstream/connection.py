@@ -30,14 +30,15 @@ _CLOSES = re.compile(rb"\nconnection:(?! keep-alive(?:\r|\Z))").search
 class EngineConnection(asyncio.Protocol):
     """Sends a request and reports the answer to an `Answer`, one at a time.
 
-    ``reusable`` after an answer only if it ended cleanly with nothing behind it.
+    ``reusable`` after an answer only if it ended cleanly with nothing behind it. ``full``: the
+    engine takes less than it is sent; ``on_drained`` is called when it has caught up.
     """
 
     __slots__ = (
         "_answer", "_chunk_over", "_ended", "_express", "_framed", "_head_bytes", "_headed",
         "_headers", "_informational", "_interim", "_long", "_parser", "_same", "_same_code",
         "_same_head", "_transport",
-        "idle_since", "open", "reusable", "reused",
+        "full", "idle_since", "on_drained", "open", "reusable", "reused",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -47,6 +48,8 @@ class EngineConnection(asyncio.Protocol):
         self._same_code = 0
         self._same_head = b""
         self._long = False
+        self.full = False
+        self.on_drained: Callable[[], None] | None = None
         self.open = True
         self.reusable = False
         self.reused = False
@@ -75,6 +78,21 @@ class EngineConnection(asyncio.Protocol):
         self.reusable = False
         self._long = len(request) > LONG
         self._transport.write(request)
+
+    def send(self, data: bytes) -> None:
+        """A further piece of the request that was started."""
+        if self.open:
+            self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        """The engine takes less than it is sent."""
+        self.full = True
+
+    def resume_writing(self) -> None:
+        """The engine has caught up."""
+        self.full = False
+        if self.on_drained is not None:
+            self.on_drained()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer; bytes nobody asked for end the connection."""
