@@ -8,6 +8,7 @@ import msgspec
 
 from flm.dialects.client_anthropic.models import model_page, one_model
 from flm.gateway.edge.request import decoded_name
+from flm.gateway.published import entry, visible
 from flm.wire.snapshot import ModelEntry
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def _asks_as_anthropic(exchange: Exchange) -> bool:
 
 
 async def list_models(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
-    """All models, by name, on one page; in Anthropic's shape for `anthropic-version`."""
-    known = desk.live.models
+    """All that the key may ask for, by name, on one page; in Anthropic's shape for
+    `anthropic-version`."""
+    known = visible(desk.live.routes, exchange.key_id)
     entries = [known[name] for name in sorted(known)]
     if _asks_as_anthropic(exchange):
         desk.answer(exchange, connection, model_page(entries))
@@ -81,6 +83,8 @@ async def show_model(exchange: Exchange, connection: Connection, desk: GatewayDe
     name = decoded_name(request.path)[len(route.path) :].decode("utf-8", "replace")
     exchange.model = name
     as_anthropic = _asks_as_anthropic(exchange)
-    entry = desk.live.entry(name)
-    body = one_model(entry) if as_anthropic else msgspec.json.encode(_object(entry))
+    found = entry(desk.live.routes, name, exchange.key_id)
+    if found is None:
+        raise desk.live.unknown_model(name)
+    body = one_model(found) if as_anthropic else msgspec.json.encode(_object(found))
     desk.answer(exchange, connection, body)
