@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from flm.gateway.endpoints.audio import AUDIO_LIMIT, transcriptions, translations
 from flm.gateway.endpoints.chat import chat_completions
+from flm.gateway.endpoints.completions import completions
 from flm.gateway.endpoints.embeddings import embeddings
 from flm.gateway.endpoints.health import health
+from flm.gateway.endpoints.images import images
+from flm.gateway.endpoints.messages import count_tokens, messages
 from flm.gateway.endpoints.models import list_models, show_model
+from flm.gateway.endpoints.ollama_routes import ollama_routes
 from flm.gateway.endpoints.options import options
+from flm.gateway.endpoints.rerank import rerank
 from flm.gateway.endpoints.responses import (
     cancel_response,
     forget_response,
     responses,
     show_response,
 )
+from flm.gateway.endpoints.speech import speech
 from flm.gateway.endpoints.well_known import well_known
-from flm.gateway.routes import BODY_LIMIT, Route, RouteTable
+from flm.gateway.routes import BODY_LIMIT, Endpoint, Route, RouteTable
 
 
 def route_table() -> RouteTable:
@@ -48,10 +55,45 @@ def route_table() -> RouteTable:
                 embeddings,
                 BODY_LIMIT,
             ),
+            *_others(),
             *_responses(),
+            *_messages(),
+            *ollama_routes(),
         ],
         options=Route("*", b"OPTIONS", b"*", "public", options, journalled=False),
     )
+
+
+def _others() -> list[Route]:
+    """What is no conversation, passed on to engines that can do it."""
+    whole: list[tuple[bytes, Endpoint]] = [
+        (b"/v1/completions", completions),
+        (b"/v1/rerank", rerank),
+        (b"/v1/images/generations", images),
+        (b"/v1/audio/speech", speech),
+    ]
+    forms: list[tuple[bytes, Endpoint]] = [
+        (b"/v1/audio/transcriptions", transcriptions),
+        (b"/v1/audio/translations", translations),
+    ]
+    return [
+        *(
+            Route(path.decode(), b"POST", path, "inference", endpoint, BODY_LIMIT)
+            for path, endpoint in whole
+        ),
+        *(
+            Route(
+                path.decode(),
+                b"POST",
+                path,
+                "inference",
+                endpoint,
+                AUDIO_LIMIT,
+                content="multipart",
+            )
+            for path, endpoint in forms
+        ),
+    ]
 
 
 def _responses() -> list[Route]:
@@ -72,4 +114,30 @@ def _responses() -> list[Route]:
             one, b"DELETE", behind, "inference", forget_response, prefix=True, dialect="responses"
         ),
         Route(one, b"POST", behind, "inference", cancel_response, prefix=True, dialect="responses"),
+    ]
+
+
+def _messages() -> list[Route]:
+    """Anthropic's Messages."""
+    path = b"/v1/messages"
+    count = path + b"/count_tokens"
+    return [
+        Route(
+            "/v1/messages",
+            b"POST",
+            path,
+            "inference",
+            messages,
+            BODY_LIMIT,
+            dialect="anthropic",
+        ),
+        Route(
+            "/v1/messages/count_tokens",
+            b"POST",
+            count,
+            "inference",
+            count_tokens,
+            BODY_LIMIT,
+            dialect="anthropic",
+        ),
     ]
