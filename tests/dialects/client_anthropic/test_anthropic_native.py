@@ -29,7 +29,7 @@ STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 def text(words: str) -> bytes:
     said = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta"}}
-    said["delta"]["text"] = words  # type: ignore[index]
+    said["delta"]["text"] = words
     data = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
     return f"event: content_block_delta\ndata: {data}\n\n".encode()
 
