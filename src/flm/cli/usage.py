@@ -84,7 +84,7 @@ def _table(session: Session, told: UsageReport) -> None:
     session.table((_HEADINGS[told.by], *phrases.USAGE_HEADINGS), [*rows, total])
     if told.total.untold:
         session.note(
-            N_("Of {count} requests nobody knows the tokens."),
+            N_("Requests whose tokens nobody told: {count}"),
             count=phrases.count(told.total.untold),
         )
 

@@ -124,12 +124,16 @@ class SqlUsage:
 
     def _span(self, connection: Connection, wanted: UsageFilter) -> tuple[int | None, int | None]:
         """Whole hours, and whole days where no hours are kept any more."""
-        oldest = connection.execute(select(func.min(usage_hours.c.time))).scalar()
-        hours_from = None if oldest is None or wanted.by == "hour" else int(oldest) // DAY * DAY
         since, until = wanted.since, wanted.until
-        if hours_from is not None and since is not None and since < hours_from:
+        hour, day = (
+            connection.execute(select(func.min(table.c.time))).scalar()
+            for table in (usage_hours, usage_days)
+        )
+        if wanted.by == "hour" or hour is None or day is None or day >= (kept := hour // DAY * DAY):
+            return since, until
+        if since is not None and since < kept:
             since = since // DAY * DAY
-        if hours_from is not None and until is not None and until < hours_from:
+        if until is not None and until < kept:
             until = -(-until // DAY) * DAY
         return since, until
 
