@@ -43,7 +43,7 @@ def test_flm_alone_shows_what_there_is(flm: Flm) -> None:
 
     assert ran.code == 0
     assert "Usage: flm [OPTIONS] COMMAND [ARGS]..." in ran.out
-    assert "  up        Find the engines here and serve them as one API." in ran.out
+    assert "  up              Find the engines here and serve them as one API." in ran.out
     assert ran.err == ""
 
 

@@ -24,12 +24,6 @@ Pieces = tuple[str, ...]
 """Text at even places, names of variables at odd ones; () is no text at all."""
 
 _VARIABLE = re.compile(r"\{\{[ \t]*([A-Za-z_][A-Za-z0-9_]{0,63})[ \t]*\}\}")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-
-
-def is_variable(name: str) -> bool:
-    """Whether a variable can have that name: a letter, then letters, digits and underscores."""
-    return _NAME.fullmatch(name) is not None
 
 
 def pieces(text: str) -> Pieces:
