@@ -11,8 +11,7 @@ from flm.cli.session import Session
 from flm.errors import N_
 from flm.services.connect.formats import applied
 from flm.services.connect.shells import assigned, reference, shell_of
-from flm.services.connect.situation import PLACEHOLDER, VARIABLE, Element, Settings
-from flm.services.connect.situation import Path as EntryPath
+from flm.services.connect.situation import PLACEHOLDER, VARIABLE, Settings, dotted
 
 if TYPE_CHECKING:
     from flm.services.connect.proof import Proof
@@ -145,7 +144,7 @@ def undone(session: Session, told: Undone, data_dir: Path) -> None:
                         "path": each.path,
                         "changed": each.changed,
                         "removed": each.removed,
-                        "kept": [_name(path) for path in each.kept],
+                        "kept": [dotted(path) for path in each.kept],
                         "backup": each.backup,
                     }
                     for each in told.files
@@ -156,7 +155,7 @@ def undone(session: Session, told: Undone, data_dir: Path) -> None:
         return
     if not told.files and told.key_id is None:
         session.say(
-            N_("Nothing to undo: FLM wrote no settings of {client}'s (by {path})."),
+            N_("Nothing to undo: FLM wrote no settings for {client} (by {path})."),
             client=told.client.title,
             path=data_dir,
         )
@@ -168,14 +167,10 @@ def undone(session: Session, told: Undone, data_dir: Path) -> None:
             template = N_("FLM's entries are taken out of {path}.")
         session.write(_visible(session.words(template, path=each.path)))
         for path in each.kept:
-            line = session.words(N_("  {entry} was changed since, and stays."), entry=_name(path))
+            line = session.words(N_("  {entry} was changed since, and stays."), entry=dotted(path))
             session.write(_visible(line))
     if told.key_id is not None:
         session.say(N_("The key {key} is revoked."), key=told.key_id)
-
-
-def _name(path: EntryPath) -> str:
-    return ".".join(step.value if isinstance(step, Element) else step for step in path)
 
 
 def snippets(settings: Settings) -> list[tuple[str, str]]:

@@ -28,6 +28,13 @@ _MODELS = (
     "ANTHROPIC_DEFAULT_FABLE_MODEL",
     "CLAUDE_CODE_SUBAGENT_MODEL",
 )
+_RIVALS = (
+    ("env", "ANTHROPIC_API_KEY"),
+    ("env", "ANTHROPIC_SMALL_FAST_MODEL"),
+    ("env", "CLAUDE_CODE_USE_BEDROCK"),
+    ("env", "CLAUDE_CODE_USE_VERTEX"),
+    ("apiKeyHelper",),
+)
 _OUTPUT = 32_000
 """The answer it asks for by itself, which has to fit into the context beside the question."""
 
@@ -51,7 +58,8 @@ class Claude:
                 env["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] = str(model.context // 4)
         path = folder(situation, "CLAUDE_CONFIG_DIR", ".claude") / "settings.json"
         entries = tuple(Entry(("env", name), value) for name, value in env.items())
-        return Settings((FileSettings(str(path), "json", entries),), notes=_notes(situation))
+        files = (FileSettings(str(path), "json", entries),)
+        return Settings(files, notes=_notes(situation), rivals=_RIVALS)
 
 
 def _notes(situation: Situation) -> tuple[Finding, ...]:

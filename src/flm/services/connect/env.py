@@ -15,7 +15,7 @@ class Env:
     """This shell, and what is started from it."""
 
     facts = Facts(
-        "env", "environment", "models", needs=0, keeps_key=False, variable=True, writes=False
+        "env", "the environment", "models", needs=0, keeps_key=False, variable=True, writes=False
     )
 
     def settings(self, situation: Situation) -> Settings:

@@ -79,8 +79,13 @@ def reverted(name: FormatName, text: str, before: str, entries: Sequence[Entry])
 
 
 def _taken(form: Format, text: str, data: Any, path: Path) -> tuple[str, Any]:
-    data = without(data, path)
-    return _checked(form, form.take(text, path), data), data
+    """Without what lies at `path`. In TOML the tables around it, which nobody wrote, go too."""
+    text, data = form.take(text, path), without(data, path)
+    for length in range(len(path) - 1, 0, -1):
+        if got(data, path[:length]) or got(form.parse(text), path[:length]) is not MISSING:
+            break
+        data = without(data, path[:length])
+    return _checked(form, text, data), data
 
 
 def _emptied(form: Format, text: str, data: Any, old: Any, path: Path) -> tuple[str, Any]:

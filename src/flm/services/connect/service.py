@@ -28,9 +28,17 @@ from flm.services.connect.situation import (
     Facts,
     Settings,
     Situation,
+    dotted,
     warning,
 )
-from flm.services.connect.writing import Plan, Restored, Writing, Written, values_in
+from flm.services.connect.writing import (
+    Plan,
+    Restored,
+    Writing,
+    Written,
+    rivals_in,
+    values_in,
+)
 from flm.wire.control import Status
 
 START_SECONDS = 10.0
@@ -234,7 +242,8 @@ class ConnectService:
         key, key_id, fresh = self._key_for(wish, facts, before, plans)
         final = replace(situation, key=key) if facts.keeps_key else situation
         try:
-            plans = _planned(writing, client.settings(final), known)
+            settings = client.settings(final)
+            plans = _planned(writing, settings, known)
             ours = Connection(
                 model=situation.model.name,
                 at=self.clock.now(),
@@ -251,7 +260,11 @@ class ConnectService:
             facts,
             situation,
             client.settings(situation),
-            (*self._concerns(client, situation), *_of_files(written)),
+            (
+                *self._concerns(client, situation),
+                *_of_files(written),
+                *_of_rivals(plans, settings),
+            ),
             written,
             key,
             key_id,
@@ -345,6 +358,20 @@ def _key_in(plans: Sequence[Plan], key_id: str) -> str | None:
             if has_form(text.encode()) and id_of(text.encode()) == key_id:
                 return text
     return None
+
+
+def _of_rivals(plans: Sequence[Plan], settings: Settings) -> tuple[Finding, ...]:
+    return tuple(
+        warning(
+            "rival_entry",
+            N_("{path} also holds {entry}, which goes before what FLM wrote."),
+            N_("Take it out while the client is to use FLM."),
+            path=plan.settings.path,
+            entry=dotted(path),
+        )
+        for plan in plans
+        for path in rivals_in(plan, settings.rivals)
+    )
 
 
 def _of_files(written: Sequence[Written]) -> tuple[Finding, ...]:

@@ -32,6 +32,11 @@ Step = str | Element
 Path = tuple[Step, ...]
 
 
+def dotted(path: Path) -> str:
+    """A path for people."""
+    return ".".join(step.value if isinstance(step, Element) else step for step in path)
+
+
 class Entry(NamedTuple):
     """One thing FLM sets in a file: where, and what. ``only_new``: only where nothing is yet."""
 
@@ -85,11 +90,13 @@ class Situation:
 
 class Settings(NamedTuple):
     """Everything a client needs. ``files``: what can be written; ``lines``: to be run or pasted
-    in this shell; ``notes``: what to know besides."""
+    in this shell; ``notes``: what to know besides; ``rivals``: what else in a file would go before
+    FLM's entries."""
 
     files: tuple[FileSettings, ...] = ()
     lines: tuple[str, ...] = ()
     notes: tuple[Finding, ...] = ()
+    rivals: tuple[Path, ...] = ()
 
 
 class Facts(NamedTuple):

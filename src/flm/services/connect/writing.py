@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from flm.errors import N_, InvalidValue
@@ -16,7 +17,7 @@ from flm.ports.user_files import Seen, UserFiles
 from flm.services.connect.formats import FORMATS, applied, reverted
 from flm.services.connect.keeping import Keeping, Kept
 from flm.services.connect.situation import FileSettings, FormatName, Path
-from flm.services.connect.tree import Fault, got
+from flm.services.connect.tree import MISSING, Fault, got
 
 NEW_MODE = 0o600
 _BOM = b"\xef\xbb\xbf"
@@ -194,6 +195,12 @@ def values_in(plan: Plan) -> tuple[str, ...]:
         elif isinstance(value, dict):
             waiting.extend(value.values())
     return tuple(found)
+
+
+def rivals_in(plan: Plan, rivals: Sequence[Path]) -> tuple[Path, ...]:
+    """Those of the paths at which something lies, in the file as it will be."""
+    data = FORMATS[plan.settings.format].parse(_decoded(plan.new).text)
+    return tuple(path for path in rivals if got(data, path) is not MISSING)
 
 
 def _says_the_same(form: FormatName, one: bytes, other: bytes) -> bool:

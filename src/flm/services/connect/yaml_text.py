@@ -44,12 +44,12 @@ def put(text: str, path: Path, value: Any) -> str:
     if len(path) == 1:
         if pair is None:
             return _appended(text, root, name, value)
-        return _replaced(text, pair[1], _inline(value))
+        return _replaced(text, *_span(pair), _inline(value))
     element = path[1]
     assert isinstance(element, Element) and len(path) == 2, "no client needs more"
     if pair is None:
         return _appended(text, root, name, [value])
-    return _put_element(text, pair[1], element, value)
+    return _put_element(text, pair, element, value)
 
 
 def take(text: str, path: Path) -> str:
@@ -113,10 +113,29 @@ def _end(node: Node) -> int:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
     end = int(node.end_mark.index)
+    if _is_empty(node):
+        lines = str(node.end_mark.buffer[:end]).rstrip().split("\n")
+        while len(lines) > 1 and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
+            lines.pop()
+        return len("\n".join(lines))
     if getattr(node, "style", None) in ("|", ">"):
         start = int(node.start_mark.index)
         return start + len(node.start_mark.buffer[start:end].rstrip("\n\0"))
     return end
+
+
+def _is_empty(node: Node) -> bool:
+    """Nothing behind a colon or a dash: its mark is where the next thing begins."""
+    return bool(node.start_mark.index == node.end_mark.index)
+
+
+def _span(pair: tuple[Node, Node]) -> tuple[int, int]:
+    """Where the value of a pair stands."""
+    key, node = pair
+    if _is_empty(node):
+        colon = str(key.end_mark.buffer).index(":", key.end_mark.index) + 1
+        return colon, colon
+    return int(node.start_mark.index), _end(node)
 
 
 def _line_end(text: str, at: int) -> int:
@@ -128,8 +147,7 @@ def _without_lines(text: str, start: int, end: int) -> str:
     return text[: text.rfind("\n", 0, start) + 1] + text[_line_end(text, end) :]
 
 
-def _replaced(text: str, node: Node, shown: str) -> str:
-    start, end = int(node.start_mark.index), _end(node)
+def _replaced(text: str, start: int, end: int, shown: str) -> str:
     blank = " " if start == end and text[start - 1 : start] not in (" ", "\t") else ""
     return text[:start] + blank + shown + text[end:]
 
@@ -147,16 +165,20 @@ def _appended(text: str, root: MappingNode | None, name: str, value: Any) -> str
     return head + lines + text[at:]
 
 
-def _put_element(text: str, node: Node, element: Element, value: Any) -> str:
-    if not isinstance(node, SequenceNode):
-        if node.value == "" or str(node.tag).endswith(":null"):
-            return _listed(text, node, value)
+def _put_element(text: str, pair: tuple[Node, Node], element: Element, value: Any) -> str:
+    node = pair[1]
+    if not isinstance(node, SequenceNode) and not str(node.tag).endswith(":null"):
         raise in_the_way(element)
-    if not node.value:
-        return _listed(text, node, value)
+    if not isinstance(node, SequenceNode) or not node.value:
+        start, end = _span(pair)
+        lines = _item_lines(value, "  ").rstrip("\n")
+        return f"{text[:start].rstrip(' ')}\n{lines}{text[end:]}"
     item = _item(node, element)
+    if node.flow_style and item is not None:
+        return _replaced(text, int(item.start_mark.index), _end(item), _inline(value))
     if node.flow_style:
-        return _put_in_flow(text, node, item, value)
+        end = _end(node.value[-1])
+        return f"{text[:end]}, {_inline(value)}{text[end:]}"
     if item is not None:
         dash = text.rindex("-", 0, item.start_mark.index)
         start = text.rfind("\n", 0, dash) + 1
@@ -165,21 +187,6 @@ def _put_element(text: str, node: Node, element: Element, value: Any) -> str:
     at = _line_end(text, _end(node))
     head = text[:at] if text[at - 1] == "\n" else f"{text[:at]}\n"
     return head + _item_lines(value, " " * node.start_mark.column) + text[at:]
-
-
-def _put_in_flow(text: str, node: SequenceNode, item: Node | None, value: Any) -> str:
-    if item is not None:
-        return _replaced(text, item, _inline(value))
-    end = _end(node.value[-1])
-    return f"{text[:end]}, {_inline(value)}{text[end:]}"
-
-
-def _listed(text: str, node: Node, value: Any) -> str:
-    """A list of one in place of an empty one, or of nothing."""
-    lines = _item_lines(value, "  ").rstrip("\n")
-    start = int(node.start_mark.index)
-    head = text[:start].rstrip(" ")
-    return f"{head}\n{lines}{text[_end(node) :]}"
 
 
 def _item_lines(value: Any, indent: str) -> str:
