@@ -287,7 +287,10 @@ def test_an_answer_of_completions_is_one_of_generate() -> None:
     """Whole and streamed; `raw` was asked."""
     way = generate(raw=True).native(OPENAI_TARGET)
     assert way is not None
-    body = b'{"choices":[{"text":"abc","finish_reason":"length"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}'
+    body = (
+        b'{"choices":[{"text":"abc","finish_reason":"length"}],'
+        b'"usage":{"prompt_tokens":1,"completion_tokens":2}}'
+    )
     answer = way.answer(OPENAI_TARGET, body)
     assert answer.usage == Usage(1, 2)
     assert json.loads(answer.body)["response"] == "abc"
