@@ -125,7 +125,8 @@ def _image(block: Block, where: str, notes: Notes) -> ImagePart:
         if first_byte(source.data) != b'"':
             raise _wrong(f"{where}.data", "expected a string of base64")
         head = f'"data:{source.media_type};base64,'.encode()
-        return ImagePart(ImageUrl(Raw(head + bytes(memoryview(source.data)[1:]))))
+        url = b"".join((head, memoryview(source.data)[1:]))  # the one copy of a large picture
+        return ImagePart(ImageUrl(Raw(url)))
     if source.type == "url":
         # Judged where all pictures are; what it lets pass is nothing an engine should fetch.
         notes.plain = False

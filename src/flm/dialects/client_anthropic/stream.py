@@ -11,9 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from flm.dialects.body import UNREADABLE, first_byte
 from flm.dialects.client_anthropic.answer import (
-    CalledFunction,
     MessageObject,
     call_id,
     input_of,
@@ -23,14 +21,19 @@ from flm.dialects.client_anthropic.answer import (
     stop_reason,
 )
 from flm.dialects.client_anthropic.calls import CallDelta, StreamedCall, StreamedCalls
+from flm.dialects.client_anthropic.chunks import (
+    Chunk,
+    decoded,
+    is_only_text,
+    is_text,
+    thought_of,
+)
 from flm.dialects.client_anthropic.usage import written
 from flm.dialects.codec import Shape, Usage
 from flm.dialects.conversation import Stamp
-from flm.dialects.engine_errors import bad_answer
 from flm.errors import EngineError
 
 Raw = msgspec.Raw
-_NOTHING = Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 
 MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
@@ -54,26 +57,6 @@ _BLOCKS = {
 }
 
 
-class _Delta(msgspec.Struct, gc=False):
-    content: Raw = _NOTHING
-    reasoning_content: Raw = _NOTHING
-    reasoning: Raw = _NOTHING
-    refusal: Raw = _NOTHING
-    tool_calls: list[CallDelta] | None = None
-    function_call: CalledFunction | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-    stop_reason: str | int | None = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice] = []
-
-
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _Waiting = StreamedCall | tuple[Said, Raw]
 
 
@@ -103,7 +86,7 @@ class MessagesWriter:
         try:
             for line in events.splitlines():
                 if line.startswith(b"data:"):
-                    self._chunk(_decoded(line), out)
+                    self._chunk(decoded(line), out)
         except EngineError as error:
             error.before = b"".join(out)
             raise
@@ -112,7 +95,8 @@ class MessagesWriter:
     def end(self, usage: Usage | None) -> bytes:
         """See `StreamWriter.end`."""
         out: list[bytes] = []
-        self._begin(out)
+        if not self._begun:
+            self._begin(out)
         self._close_all(out)
         called = bool(self._calls)
         reason, sequence = stop_reason(self._finish, self._stopped_by, self._stops, called)
@@ -136,19 +120,23 @@ class MessagesWriter:
         self._theirs, self._ours = shape, ours
         return ours
 
-    def _chunk(self, chunk: _Chunk, out: list[bytes]) -> None:
-        self._begin(out)
+    def _chunk(self, chunk: Chunk, out: list[bytes]) -> None:
+        if not self._begun:
+            self._begin(out)
         if not chunk.choices:
             return
         choice = chunk.choices[0]
         delta = choice.delta
+        if self._open == "text" and delta is not None and is_only_text(choice, delta):
+            out += (self._lead, delta.content, _END)  # as nearly every chunk
+            return
         if delta is not None:
-            thought = _thought(delta)
-            if _is_text(thought):
+            thought = thought_of(delta)
+            if is_text(thought):
                 self._say("thinking", thought, out)
-            if _is_text(delta.content):
+            if is_text(delta.content):
                 self._say("text", delta.content, out)
-            if _is_text(delta.refusal):
+            if is_text(delta.refusal):
                 self._refused = True
                 self._say("text", delta.refusal, out)
             for place, call in enumerate(delta.tool_calls or ()):
@@ -161,8 +149,6 @@ class MessagesWriter:
             self._close_all(out)
 
     def _begin(self, out: list[bytes]) -> None:
-        if self._begun:
-            return
         self._begun = True
         message = MessageObject(
             id=self._id,
@@ -274,29 +260,6 @@ class MessagesWriter:
         self._close(out)
 
 
-def _decoded(line: bytes) -> _Chunk:
-    try:
-        return _decode_chunk(line[5:])
-    except UNREADABLE as error:
-        raise bad_answer("a part of it is no chunk of a chat completion") from error
-
-
-def _is_text(raw: Raw) -> bool:
-    """Whether it is a string with something in it. Raises `EngineError` when it is no string."""
-    first = first_byte(raw)
-    if first == b"n":
-        return False
-    if first != b'"':
-        raise bad_answer("a text in it is no text")
-    return bytes(memoryview(raw)[1:2]) != b'"'
-
-
-def _thought(delta: _Delta) -> Raw:
-    """Some engines say it under both names: the text is the same."""
-    thought = delta.reasoning_content
-    return thought if _is_text(thought) else delta.reasoning
-
-
 def _adds_to(opened: Said, shape: Shape) -> bool:
     """Whether events of that shape add to the open block, and say nothing else."""
     again = shape.again + _PROBE if shape.again else b""
@@ -304,14 +267,14 @@ def _adds_to(opened: Said, shape: Shape) -> bool:
     if not lines or not lines[0].startswith(b"data:") or any(lines[1:]):
         return False
     try:
-        choices = _decoded(lines[0]).choices
+        choices = decoded(lines[0]).choices
         delta = choices[0].delta if len(choices) == 1 else None
         if delta is None or choices[0].finish_reason is not None:
             return False
-        if delta.tool_calls or delta.function_call is not None or _is_text(delta.refusal):
+        if delta.tool_calls or delta.function_call is not None or is_text(delta.refusal):
             return False
-        thought, text = _thought(delta), delta.content
+        thought, text = thought_of(delta), delta.content
         found, other = (thought, text) if opened == "thinking" else (text, thought)
-        return bytes(found) == b'"x"' and not _is_text(other)
+        return bytes(found) == b'"x"' and not is_text(other)
     except EngineError:
         return False
