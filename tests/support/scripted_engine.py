@@ -38,6 +38,27 @@ class EngineSide:
             self._seen.append(request)
         return request
 
+    def read_until(self, mark: bytes) -> bytes:
+        """Everything up to and including `mark`, whatever it is part of."""
+        looked_at = 0
+        while (at := self._kept.find(mark, looked_at)) < 0:
+            looked_at = max(0, len(self._kept) - len(mark))
+            more = self._connection.recv(1 << 16)
+            if not more:
+                raise ConnectionResetError(f"the gateway left before {mark!r}")
+            self._kept += more
+        end = at + len(mark)
+        found = bytes(self._kept[:end])
+        del self._kept[:end]
+        return found
+
+    def rest(self) -> bytes:
+        """Everything to the end of the connection."""
+        with contextlib.suppress(ConnectionResetError):
+            while more := self._connection.recv(1 << 16):
+                self._kept += more
+        return bytes(self._kept)
+
     def send(self, data: bytes) -> bool:
         """Send all of `data`; False when the gateway has gone."""
         try:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from flm.dialects.audio_events import AudioEvents
 from flm.dialects.engine import CODECS
 from flm.dialects.engine_errors import bad_answer
-from flm.dialects.multipart_form import MultipartForm, boundary_of
 from flm.dialects.openai_audio import TRANSCRIPTION, TRANSLATION, AudioForm, audio_answer
 from flm.errors import Refusal
 from flm.gateway.able import only
@@ -58,6 +57,9 @@ async def _hear(
     api: Hearing,
     known: frozenset[str],
 ) -> None:
+    # 1.5 MB that a gateway without such requests does not need.
+    from flm.dialects.multipart_form import MultipartForm, boundary_of
+
     request = exchange.request
     assert request is not None
     boundary = boundary_of(request.values.get(b"content-type", b""))

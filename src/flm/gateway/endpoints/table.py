@@ -11,7 +11,6 @@ from flm.gateway.endpoints.images import images
 from flm.gateway.endpoints.messages import count_tokens, messages
 from flm.gateway.endpoints.models import list_models, show_model
 from flm.gateway.endpoints.ollama_routes import ollama_routes
-from flm.gateway.endpoints.ollama_routes import ollama_routes
 from flm.gateway.endpoints.options import options
 from flm.gateway.endpoints.rerank import rerank
 from flm.gateway.endpoints.responses import (
@@ -59,7 +58,6 @@ def route_table() -> RouteTable:
             *_others(),
             *_responses(),
             *_messages(),
-            *ollama_routes(),
             *ollama_routes(),
         ],
         options=Route("*", b"OPTIONS", b"*", "public", options, journalled=False),

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flm.dialects.multipart_form import MultipartForm
 from flm.errors import Refusal
 from flm.gateway.endpoints.asking import OK, Asking
 from flm.gateway.upstream.answer import Answer
 from flm.gateway.upstream.connection import EngineConnection
 
 if TYPE_CHECKING:
+    from flm.dialects.multipart_form import MultipartForm
     from flm.gateway.desk import GatewayDesk
     from flm.gateway.exchange import Exchange
 
