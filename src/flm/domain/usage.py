@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, Self
 
@@ -134,5 +135,9 @@ def by_day(hours: dict[Group, Tally]) -> dict[Group, Tally]:
     days: dict[Group, Tally] = {}
     for group, tally in hours.items():
         day = group._replace(time=group.time // DAY * DAY)
-        days.setdefault(day, Tally()).add(tally)
+        there = days.get(day)
+        if there is None:
+            days[day] = copy.copy(tally)
+        else:
+            there.add(tally)
     return days

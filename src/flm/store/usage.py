@@ -6,6 +6,7 @@ import functools
 import sqlite3
 from collections.abc import Iterable, Iterator
 
+import msgspec
 from sqlalchemy import Connection, Table, bindparam, delete, func, literal_column, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert
@@ -33,9 +34,7 @@ def add_usage(connection: Connection, records: Iterable[RequestRecord]) -> None:
     days = by_day(hours)
     for table, tallies in ((usage_hours, hours), (usage_days, days)):
         bounded = _bounded(driver, table, tallies)
-        rows = [
-            (*group, *(getattr(tally, name) for name in _SUMS)) for group, tally in bounded.items()
-        ]
+        rows = [(*group, *msgspec.structs.astuple(tally)) for group, tally in bounded.items()]
         if rows:
             driver.executemany(_adding(table), rows)
 
