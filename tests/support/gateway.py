@@ -23,6 +23,7 @@ from flm.wire.channel import (
     Drain,
     Framer,
     Hello,
+    Keeping,
     Listener,
     Stats,
     ToController,
@@ -89,6 +90,7 @@ class RunningGateway:
         self._changed = threading.Condition()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self.on_wake: Callable[[Wake], None] | None = None
+        self.on_keeping: Callable[[Keeping], None] | None = None
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listening.getsockname()[1]
         ours, theirs = socket.socketpair()
@@ -130,6 +132,8 @@ class RunningGateway:
                     self._changed.notify_all()
                 if isinstance(message, Wake) and self.on_wake is not None:
                     self.on_wake(message)
+                if isinstance(message, Keeping) and self.on_keeping is not None:
+                    self.on_keeping(message)
 
     def send(self, message: ToGateway) -> None:
         """Send a message as the controller."""
