@@ -30,6 +30,8 @@ DEFAULTS = {
     "embedded.idle_minutes": 15,
     "embedded.threads": 0,
     "embedded.parallel": 2,
+    "media.fetch": False,
+    "media.max_bytes": 10_485_760,
     "logs.keep_days": 90,
     "logs.keep_records": 1_000_000,
     "usage.keep_days": 400,

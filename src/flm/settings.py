@@ -115,6 +115,10 @@ REGISTRY: tuple[Setting, ...] = (
             N_("Threads of each embedded model; 0 leaves the choice to the engine.")),
     Setting("embedded.parallel", Whole(1, 64), 2,
             N_("How many requests an embedded model answers at once.")),
+    Setting("media.fetch", Truth(), False,
+            N_("Whether FLM fetches images that a request names by URL, from public addresses.")),
+    Setting("media.max_bytes", Whole(1 << 10, 24 << 20), 10 << 20,
+            N_("How large an image may be that FLM fetches, in bytes.")),
     Setting("logs.keep_days", Whole(1, 3_650), 90,
             N_("How many days request records are kept.")),
     Setting("logs.keep_records", Whole(1_000, 100_000_000), 1_000_000,
@@ -234,6 +238,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     embedded_idle_minutes: int
     embedded_threads: int
     embedded_parallel: int
+    media_fetch: bool
+    media_max_bytes: int
     logs_keep_days: int
     logs_keep_records: int
     usage_keep_days: int

@@ -319,4 +319,6 @@ def rules(settings: Settings) -> Rules:
         breaker_seconds=float(settings.breaker_open_seconds),
         slow_seconds=float(settings.breaker_slow_seconds),
         journal_cap_bytes=settings.journal_max_bytes,
+        media_fetch=settings.media_fetch,
+        media_max_bytes=settings.media_max_bytes,
     )

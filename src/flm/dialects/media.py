@@ -1,7 +1,8 @@
-"""Images, audio and the like in a message: what came along, and that none is fetched.
+"""Images, audio and the like in a message: what came along, and that no engine fetches any.
 
 A URL in a body makes the engine fetch it from inside the network (SSRF), so only `data:` URLs
-pass. Text is never looked at.
+pass; those of images also where FLM itself fetches them first (`media.fetch`). Text is never
+looked at.
 """
 
 from __future__ import annotations
@@ -30,14 +31,36 @@ _DATA = re.compile(r"data:", re.IGNORECASE)
 _URL_KEYS = ("url", "uri")
 
 
-def check_part(part: Part, param: str) -> bool:
+_IMAGE_TYPE = b'"image_url"'
+_REMOTE = re.compile(r"https?://[!-~]{1,2000}", re.IGNORECASE)
+
+
+def remote_image(part: Part) -> str | None:
+    """The http(s) URL in a part of type `image_url`, None where there is none.
+
+    Whether it may be fetched is for who fetches it; it is one line of printable ASCII.
+    """
+    if bytes(part.get("type", _NO_TYPE)) != _IMAGE_TYPE or "image_url" not in part:
+        return None
+    raw = part["image_url"]
+    if bytes(memoryview(raw)[:6]) == b'"data:':
+        return None
+    value = _decode(raw)
+    url = value.get("url") if isinstance(value, dict) else value
+    return url if isinstance(url, str) and _REMOTE.fullmatch(url) else None
+
+
+def check_part(part: Part, param: str, *, remote: bool = False) -> bool:
     """Whether `part` holds a picture; raises `Refusal` for what an engine would fetch.
 
     400 `unsupported_image_url` with the place in its ``param``; `param` is that of the part
-    (`messages[2].content[0]`).
+    (`messages[2].content[0]`). ``remote``: the URL that `remote_image` finds may stay.
     """
     if part.keys() <= _TEXT_KEYS:
         return False
+    if remote and remote_image(part) is not None:
+        check_part({key: raw for key, raw in part.items() if key != "image_url"}, param)
+        return True
     text = bytes(part.get("type", _NO_TYPE)) in _TEXT_TYPES
     picture = False
     for key, raw in part.items():

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from flm.dialects.body import decode_object, invalid_json
 from flm.dialects.fields import judge_names, wrong_value
-from flm.dialects.media import Part, check_part
+from flm.dialects.media import Part, check_part, remote_image
 from flm.dialects.openai_embeddings import EmbeddingsRequest, parse_embeddings
 from flm.domain.policy import Policy
 
@@ -107,7 +107,8 @@ class ChatRequest(msgspec.Struct, frozen=True):
     known ones decoded (of ``messages`` what is judged of them); ``model``: the name the client
     used, and reads in the answer; ``include_usage``: whether it wants the usage chunk; ``images``
     and ``tools``: what the engine must be able to do; ``options``: the engine's, which a profile
-    of the owner's gives (`domain.parameters.OPTIONS`) and no client.
+    of the owner's gives (`domain.parameters.OPTIONS`) and no client; ``remote_media``: it holds
+    URLs of images, which FLM must fetch before any engine is asked.
     """
 
     model: str
@@ -119,14 +120,15 @@ class ChatRequest(msgspec.Struct, frozen=True):
     params: ChatParams
     dropped: tuple[str, ...] = ()
     options: Mapping[str, Any] = {}
+    remote_media: bool = False
 
 
 KNOWN = frozenset(ChatParams.__struct_fields__)
 _decode_params = msgspec.json.Decoder(ChatParams).decode
 
 
-def parse_chat(body: bytes, policy: Policy) -> ChatRequest:
-    """The chat request in `body`.
+def parse_chat(body: bytes, policy: Policy, *, remote: bool = False) -> ChatRequest:
+    """The chat request in `body`. ``remote``: URLs of images may stay (``remote_media``).
 
     Raises `Refusal` 400: `invalid_json`; `missing_required_parameter` and `invalid_value` with
     the field in ``param``; `dangerous_parameter`; `unknown_parameter` as the policy says;
@@ -142,7 +144,7 @@ def parse_chat(body: bytes, policy: Policy) -> ChatRequest:
         raise wrong_value(error) from error
     except msgspec.DecodeError as error:
         raise invalid_json(str(error)) from error
-    images = _fetch_nothing(params.messages)
+    images, remote_media = _media(params.messages, remote)
     options = params.stream_options
     return ChatRequest(
         params.model,
@@ -153,15 +155,18 @@ def parse_chat(body: bytes, policy: Policy) -> ChatRequest:
         fields,
         params,
         dropped,
+        remote_media=remote_media,
     )
 
 
-def _fetch_nothing(messages: list[Message]) -> bool:
-    """Whether there are images among the messages; raises `Refusal` as `parse_chat` does."""
-    images = False
+def _media(messages: list[Message], remote: bool) -> tuple[bool, bool]:
+    """Whether there are images among the messages, and URLs of them; raises as `parse_chat`."""
+    images = far = False
     for index, message in enumerate(messages):
         content = message.content
         if isinstance(content, list):
             for place, part in enumerate(content):
-                images |= check_part(part, f"messages[{index}].content[{place}]")
-    return images
+                where = f"messages[{index}].content[{place}]"
+                images |= check_part(part, where, remote=remote)
+                far = far or (remote and remote_image(part) is not None)
+    return images, far

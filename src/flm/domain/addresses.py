@@ -39,6 +39,20 @@ _NEAR = tuple(
 )
 """Addresses that no stranger on the internet can send from."""
 
+_SPECIAL = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "168.63.129.16/32",  # Azure's own services, from inside
+        *("192.0.0.0/24", "192.88.99.0/24", "192.31.196.0/24", "192.52.193.0/24"),  # protocols'
+        *("192.175.48.0/24", "198.18.0.0/15"),
+        *("2001::/23", "2001:db8::/32", "3fff::/20"),  # Teredo and others, documentation
+        *("2002::/16", "2620:4f:8000::/48"),  # 6to4, AS112
+    )
+)
+"""Of the addresses that count as global, and of those that Python's versions judge otherwise."""
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -118,6 +132,25 @@ def peer(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
     mapped = told.ipv4_mapped if isinstance(told, ipaddress.IPv6Address) else None
     return mapped or told
+
+
+def is_public(address: str) -> bool:
+    """Whether it is an ordinary address of the internet, and of nothing this machine alone reaches.
+
+    Addresses that carry another one (IPv4 in IPv6, NAT64, 6to4, Teredo) are not: what they lead to
+    is decided elsewhere. False also for what is no address, or names an interface.
+    """
+    try:
+        told = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(told, ipaddress.IPv6Address) and (
+        told.scope_id is not None or told not in _GLOBAL_UNICAST
+    ):
+        return False
+    if not told.is_global or told.is_multicast or told.is_reserved or told in _METADATA:
+        return False
+    return not any(told.version == each.version and told in each for each in _SPECIAL)
 
 
 def destination(location: str) -> str:

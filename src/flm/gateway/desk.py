@@ -23,6 +23,7 @@ from flm.gateway.guards.host import HostGuard
 from flm.gateway.journal import Journal
 from flm.gateway.keeping import ResponseKeeping
 from flm.gateway.live import Live, LiveTarget
+from flm.gateway.media_fetch import MediaFetcher
 from flm.gateway.routes import RouteTable, dialect_of, tolerated
 from flm.gateway.wakes import Wakes
 from flm.ports.clock import Clock
@@ -58,6 +59,7 @@ class GatewayDesk:
         self.draining = False
         self.served = 0
         self.tick = clock.monotonic()
+        self.media = MediaFetcher(lambda: self.live.rules.media_max_bytes)
         self.wakes = Wakes(lambda: self.live, send)
         self.keeping = ResponseKeeping(clock, send)
         self.target_idle = on_idle

@@ -144,6 +144,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     breaker_seconds: float = 10.0
     slow_seconds: float = 120.0
     journal_cap_bytes: int = 1 << 30
+    media_fetch: bool = False
+    media_max_bytes: int = 10 << 20
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -15,5 +15,6 @@ if TYPE_CHECKING:
 
 async def chat_completions(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
     """A chat completion."""
-    chat = parse_chat(exchange.body, desk.live.rules.policy)
+    rules = desk.live.rules
+    chat = parse_chat(exchange.body, rules.policy, remote=rules.media_fetch)
     await answer_chat(exchange, connection, desk, chat)

@@ -23,6 +23,7 @@ from flm.gateway.endpoints.asking import OK, Asking
 from flm.gateway.endpoints.course import Course
 from flm.gateway.endpoints.relay import Relay
 from flm.gateway.live import LiveTarget
+from flm.gateway.media_inline import inline_media
 from flm.gateway.upstream.answer import END, HEAD
 from flm.wire.snapshot import Target
 
@@ -55,11 +56,14 @@ async def answer_chat(
     exchange.model = chat.model
     exchange.streamed = chat.stream
     exchange.body = b""
+    native = True
+    if chat.remote_media:
+        chat = await inline_media(chat, desk.media, connection.hold_body)
+        native = False  # the client's own words still name the URLs
     course = Course(exchange, desk, chat.model)
     if course.wants_trace:
         course.follows(trace_of(chat))
     published = course.published
-    native = True
     if published is not None and published.shapes:
         chat = shaped(chat, published, exchange.arrived)
         native = False  # what the owner laid over it stands in `chat` alone
