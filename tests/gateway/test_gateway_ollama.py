@@ -167,6 +167,18 @@ def test_a_streamed_chat_on_an_engine_of_openais(
     assert b"\n\n" not in answer.body
 
 
+def test_curl_without_a_content_type_is_understood(
+    both: RunningGateway, engine: ScriptedEngine
+) -> None:
+    """Ollama's documents write `curl -d '{…}'`, which says that it is a form."""
+    engine.script = answering(sized(answer_body("x")))
+    form = "Content-Type: application/x-www-form-urlencoded"
+    body = b'{"model":"m","prompt":"Once","stream":false}'
+    assert ask(both.port, request("POST", "/api/generate", form, body=body)).status == 200
+    body = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
+    assert ask(both.port, request("POST", "/v1/chat/completions", form, body=body)).status == 415
+
+
 def test_what_was_dropped_is_named(both: RunningGateway, engine: ScriptedEngine) -> None:
     """The owner's options, in the header."""
     engine.script = answering(sized(answer_body()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 
 import msgspec
 
@@ -13,6 +14,7 @@ from flm.errors import Refusal
 Raw = msgspec.Raw
 
 _LOOKED_AT = 64
+_ESCAPE = re.compile(rb"\\")
 _IMAGES = (
     (b"\x89PNG", "png"),
     (b"\xff\xd8\xff", "jpeg"),
@@ -38,18 +40,19 @@ def media_part(raw: Raw, where: str) -> tuple[Part, bool]:
     said to be a PNG: engines look at the bytes, but want to be told that it is an image. Raises
     `Refusal` 400 `invalid_value` with `where` when it does not begin as base64.
     """
-    text = bytes(raw)
-    if not text.startswith(b'"'):
+    # Views and one join: a picture of 10 MB is copied once.
+    text = memoryview(raw)
+    if bytes(text[:1]) != b'"':
         raise _refusal(where, "expected a string in base64")
-    if b"\\" in text:  # `\/` of PHP, line breaks
-        text = _encode("".join(_decode_text(raw).split()))
-    head = _head(text[1 : 1 + _LOOKED_AT].partition(b'"')[0], where)
+    if _ESCAPE.search(text):  # `\/` of PHP, line breaks
+        text = memoryview(_encode("".join(_decode_text(raw).split())))
+    head = _head(bytes(text[1 : 1 + _LOOKED_AT]).partition(b'"')[0], where)
     sound = _sound(head)
     if sound is not None:
-        audio = b'{"data":%b,"format":"%b"}' % (text, sound.encode())
+        audio = b"".join((b'{"data":', text, b',"format":"', sound.encode(), b'"}'))
         return {"type": Raw(b'"input_audio"'), "input_audio": Raw(audio)}, False
-    url = b'{"url":"data:image/%b;base64,%b}' % (_image(head).encode(), text[1:])
-    return {"type": Raw(b'"image_url"'), "image_url": Raw(url)}, True
+    url = (b'{"url":"data:image/', _image(head).encode(), b";base64,", text[1:], b"}")
+    return {"type": Raw(b'"image_url"'), "image_url": Raw(b"".join(url))}, True
 
 
 def _head(text: bytes, where: str) -> bytes:
