@@ -174,3 +174,17 @@ def test_comments_and_pings_go_on() -> None:
     ping = b'event: ping\ndata: {"type":"ping"}\n\n'
     pieces = [START, ping, b": wait\n\n", text("a"), ping, STOP]
     assert streamed(stream("tiny-llama"), pieces) == b"".join(pieces)
+
+
+def test_a_sequence_that_ended_the_answer_is_named_as_the_reason() -> None:
+    """llama.cpp 2026.10 tells the sequence, and calls it the end of the turn."""
+    body = b'{"content":[],"model":"x","stop_reason":"end_turn","stop_sequence":"END"}'
+    answer = json.loads(native().answer(NATIVE, body).body)
+    assert (answer["stop_reason"], answer["stop_sequence"]) == ("stop_sequence", "END")
+    delta = CLOSE.replace(b'"end_turn"', b'"end_turn","stop_sequence":"END"')
+    sent = streamed(stream("tiny-llama"), [START, text("a"), delta, STOP])
+    assert events(sent)[-2] == {
+        "type": "message_delta",
+        "delta": {"stop_reason": "stop_sequence", "stop_sequence": "END"},
+        "usage": {"output_tokens": 3},
+    }

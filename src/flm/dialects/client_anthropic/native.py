@@ -38,16 +38,29 @@ class _Block(msgspec.Struct, gc=False):
     type: str = ""
 
 
+class _Stopped(msgspec.Struct, gc=False):
+    stop_reason: str | None = None
+    stop_sequence: str | None = None
+
+    @property
+    def misnamed(self) -> bool:
+        """llama.cpp tells the sequence, and calls it the end of the turn (2026.10, recorded)."""
+        return self.stop_reason == "end_turn" and self.stop_sequence is not None
+
+
 class _Event(msgspec.Struct, gc=False):
     """What is read of an event."""
 
     type: str
+    delta: _Stopped | None = None
     message: Raw = Raw()
     usage: Raw = Raw(b"null")
     content_block: _Block | None = None
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
+_decode_stopped = msgspec.json.Decoder(_Stopped).decode
+_STOP_SEQUENCE = Raw(b'"stop_sequence"')
 
 
 class NativeMessages:
@@ -82,6 +95,11 @@ class NativeMessages:
         if "content" not in fields:
             raise bad_answer("it holds no content")
         fields["model"] = Raw(_encode(self._model))
+        try:
+            if _decode_stopped(body).misnamed:
+                fields["stop_reason"] = _STOP_SEQUENCE
+        except UNREADABLE as error:
+            raise bad_answer("its stop_reason is no text") from error
         return EngineAnswer(_encode(fields), counted(read(fields.get("usage"))))
 
     def stream(self, target: Target) -> MessagesStream:
@@ -201,6 +219,8 @@ class MessagesStream:
             return self._start(event, payload, read_of_it.message)
         if kind == "message_delta":
             self._counts = merged(self._counts, read(read_of_it.usage))
+            if read_of_it.delta is not None and read_of_it.delta.misnamed:
+                return _renamed_stop(payload)
         elif kind == "content_block_delta":
             self.started = True
         elif kind == "content_block_start" and read_of_it.content_block is not None:
@@ -219,6 +239,14 @@ class MessagesStream:
         message["model"] = name
         fields = {**_decode_fields(payload), "message": Raw(_encode(message))}
         return b"event: message_start\ndata: " + _encode(fields) + b"\n\n"
+
+
+def _renamed_stop(payload: bytes) -> bytes:
+    """A `message_delta` whose `stop_reason` is mended."""
+    fields = _decode_fields(payload)
+    delta = {**_decode_fields(fields["delta"]), "stop_reason": _STOP_SEQUENCE}
+    fields["delta"] = Raw(_encode(delta))
+    return b"event: message_delta\ndata: " + _encode(fields) + b"\n\n"
 
 
 def _payload(event: bytes) -> bytes:
