@@ -92,10 +92,10 @@ TRICKS = [
     "/v1/models%2f", "/v1/models%20", "/v1/models.", "/V1/models", "/v1/Models", "/v1/models%3f",
     "/v1/models%23", "/%252e%252e/v1/models", "/%2576%2531/models", "/v1%5cmodels", "/v1\\models",
     "/v1/chat/completions//", "/v1/chat%2fcompletions", "/v1/chat/completions;x",
-    "/v1/chat/../models", "/", "/admin", "/.env", "/metrics", "/health//", "/health/../v1/models",
+    "/v1/chat/../models", "/admin", "/.env", "/metrics", "/health//", "/health/../v1/models",
     "/v1/v1/v1/models", "/v1/v1//models", "/v1/v1/../models", "/v1/%761/models", "/v1/v1/health",
     "/v1/v1/", "/v1/v1",
-    "/%", "/%zz", "/v1/models%", "/v1/%6d%6fdels%2f", "/v1/models&x", "/api/tags", "/docs",
+    "/%", "/%zz", "/v1/models%", "/v1/%6d%6fdels%2f", "/v1/models&x", "/api//tags", "/API/tags", "/docs",
 ]  # fmt: skip
 
 

@@ -63,18 +63,55 @@ def test_a_permission_has_no_default() -> None:
         Route("/x", b"GET", b"/x", endpoint=endpoint)  # type: ignore[call-arg]
 
 
-def test_every_route_but_health_and_the_instance_asks_for_a_key() -> None:
+PUBLIC = {b"/health", b"/.well-known/flm", b"/", b"/api/version"}
+KEYED = {
+    (b"GET", b"/v1/models"),
+    (b"POST", b"/v1/chat/completions"),
+    (b"POST", b"/v1/completions"),
+    (b"POST", b"/v1/embeddings"),
+    (b"POST", b"/v1/rerank"),
+    (b"POST", b"/v1/responses"),
+    (b"POST", b"/v1/messages"),
+    (b"POST", b"/v1/messages/count_tokens"),
+    (b"POST", b"/v1/images/generations"),
+    (b"POST", b"/v1/audio/transcriptions"),
+    (b"POST", b"/v1/audio/translations"),
+    (b"POST", b"/v1/audio/speech"),
+    (b"GET", b"/api/tags"),
+    (b"GET", b"/api/ps"),
+    (b"POST", b"/api/show"),
+    (b"POST", b"/api/chat"),
+    (b"POST", b"/api/generate"),
+    (b"POST", b"/api/embed"),
+    (b"POST", b"/api/embeddings"),
+    (b"POST", b"/api/pull"),
+    (b"POST", b"/api/push"),
+    (b"POST", b"/api/create"),
+    (b"POST", b"/api/copy"),
+    (b"DELETE", b"/api/delete"),
+    (b"POST", b"/api/me"),
+    (b"POST", b"/api/signout"),
+}
+
+
+def test_every_route_but_what_says_the_same_to_everybody_asks_for_a_key() -> None:
     """And nothing else is served."""
     table = route_table()
-    assert {(method, path, route.permission) for (method, path), route in table.exact.items()} == {
-        (b"GET", b"/health", "public"),
-        (b"GET", b"/.well-known/flm", "public"),
-        (b"GET", b"/v1/models", "inference"),
-        (b"POST", b"/v1/chat/completions", "inference"),
-        (b"POST", b"/v1/embeddings", "inference"),
-    }
-    assert table.find(b"GET", b"/v1/models/x").permission == "inference"
-    assert table.find(b"HEAD", b"/v1/models/x").permission == "inference"
+    public = {(b"GET", path, "public") for path in PUBLIC}
+    keyed = {(method, path, "inference") for method, path in KEYED}
+    assert {
+        (method, path, route.permission) for (method, path), route in table.exact.items()
+    } == public | keyed
+    for method, path in (
+        (b"GET", b"/v1/models/x"),
+        (b"HEAD", b"/v1/models/x"),
+        (b"GET", b"/v1/responses/x"),
+        (b"DELETE", b"/v1/responses/x"),
+        (b"POST", b"/v1/responses/x/cancel"),
+        (b"HEAD", b"/api/blobs/x"),
+        (b"POST", b"/api/blobs/x"),
+    ):
+        assert table.find(method, path).permission == "inference"
 
 
 @pytest.mark.parametrize(
