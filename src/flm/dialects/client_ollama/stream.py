@@ -83,6 +83,8 @@ class LineWriter:
         self._first: float | None = None
         self._finish: str | None = None
         self._timings = NO_RAW
+        self._theirs: Shape | None = None
+        self._ours: Shape | None = None
         self._head = head_of(model, stamp.time)
         self._lead = self._head + form.lead
         self._trail = form.trail + _GOES_ON
@@ -122,6 +124,11 @@ class LineWriter:
 
     def shape(self, shape: Shape) -> Shape | None:
         """See `StreamWriter.shape`: events whose only word is text, or a thought."""
+        if shape is not self._theirs:
+            self._theirs, self._ours = shape, self._shape(shape)
+        return self._ours
+
+    def _shape(self, shape: Shape) -> Shape | None:
         probe = _PROBE[1:-1]
         twice = shape.again + probe if shape.again else b""
         event = b"".join((shape.lead, probe, twice, shape.trail))
