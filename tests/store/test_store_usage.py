@@ -234,6 +234,33 @@ def test_sums_equal_a_recount_whatever_the_batches(
     assert whole.tokens_in == sum(each.tokens_in or 0 for each in first.values())
 
 
+moments = st.none() | st.integers(-30, 100).map(lambda hour: START + hour * HOUR)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    records=st.lists(served, max_size=30, unique_by=lambda each: each.id),
+    by=st.sampled_from(["key", "model", "engine", "api", "day", "hour"]),
+    since=moments,
+    until=moments,
+)
+def test_a_span_has_what_began_in_it(
+    shared: tuple[Store, DataPaths],
+    records: list[RequestRecord],
+    by: str,
+    since: int | None,
+    until: int | None,
+):
+    """However it lies over days and hours."""
+    store, _ = shared
+    store.records.prune(END, 0)
+    store.usage.prune(END, END)
+    store.records.store("i", records, Checkpoint(1, 1))
+    found = requests(store, by, since=since, until=until)
+    first, last = since or 0, until or END
+    assert sum(found.values()) == sum(first <= each.time < last for each in records)
+
+
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A telemetry.db as it was before there were sums."""

@@ -19,7 +19,6 @@ from flm.domain.keys import ApiKey
 from flm.domain.models import GgufFile, Model
 from flm.domain.publications import Profile, PromptTemplate
 from flm.domain.records import RequestRecord, details_of, tokens_per_second
-from flm.domain.usage import By, Tally
 from flm.ports.repositories import HealthMark
 from flm.wire.control import Handle, Status
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from flm.services.installing import Outcome
     from flm.services.model_keeping import Pulled
     from flm.services.publication_view import View
-    from flm.services.usage import UsageReport, UsageRow
 
 Document = dict[str, Any]
 
@@ -160,7 +158,7 @@ def record(served: RequestRecord) -> Document:
         "status": served.status,
         "error": served.error or None,
         "latency_ms": round(served.latency_ms, 3),
-        "first_token_ms": _rounded(served.first_token_ms),
+        "first_token_ms": rounded(served.first_token_ms),
         "tokens_in": served.tokens_in,
         "tokens_out": served.tokens_out,
         "client": served.client,
@@ -169,7 +167,7 @@ def record(served: RequestRecord) -> Document:
         "cached_tokens": served.cached_tokens,
         "reasoning_tokens": served.reasoning_tokens,
         "estimated": served.estimated,
-        "tokens_per_second": _rounded(tokens_per_second(served)),
+        "tokens_per_second": rounded(tokens_per_second(served)),
         "tries": [{"target": each.target, "error": each.error} for each in more.tries],
         "remote": more.remote,
         "prompt_template": more.template or None,
@@ -178,42 +176,8 @@ def record(served: RequestRecord) -> Document:
     }
 
 
-def usage(told: UsageReport) -> Document:
-    """What was used; a row names the key (with its label), model, engine, API, day or hour."""
-    return {
-        "by": told.by,
-        "since": iso(told.since),
-        "until": iso(told.until),
-        "rows": [{**usage_name(told.by, row), **tally(row.tally)} for row in told.rows],
-        "total": tally(told.total),
-    }
-
-
-def usage_name(by: By, row: UsageRow) -> Document:
-    """What a row is of; null where there was none. Days and hours are UTC."""
-    if by == "key":
-        return {"key_id": row.name or None, "label": row.label}
-    return {by: row.name or None}
-
-
-def tally(sums: Tally) -> Document:
-    """The sums of records; means are null where nothing was measured."""
-    return {
-        "requests": sums.requests,
-        "errors": sums.errors,
-        "tokens_in": sums.tokens_in,
-        "tokens_out": sums.tokens_out,
-        "cached_tokens": sums.cached_tokens,
-        "reasoning_tokens": sums.reasoning_tokens,
-        "estimated_requests": sums.estimated,
-        "untold_requests": sums.untold,
-        "mean_latency_ms": _rounded(sums.mean_latency_ms),
-        "mean_first_token_ms": _rounded(sums.mean_first_token_ms),
-        "tokens_per_second": _rounded(sums.tokens_per_second),
-    }
-
-
-def _rounded(number: float | None) -> float | None:
+def rounded(number: float | None) -> float | None:
+    """To three decimal places."""
     return None if number is None else round(number, 3)
 
 
@@ -283,7 +247,7 @@ def health_mark(mark: HealthMark) -> Document:
         "engine": mark.engine,
         "time": iso(mark.time),
         "state": mark.state,
-        "latency_ms": _rounded(mark.latency_ms),
+        "latency_ms": rounded(mark.latency_ms),
         "reason": mark.reason or None,
     }
 

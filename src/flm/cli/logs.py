@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Unpack
 
-from flm.cli import documents, output, phrases
+from flm.cli import documents, output, served
 from flm.cli.commands import command, option, pass_session
 from flm.cli.session import Session
 from flm.domain.records import RequestRecord
@@ -50,8 +50,8 @@ def logs(session: Session, limit: int | None, follow: bool, **wanted: Unpack[Wan
     elif output.is_terminal(sys.stdout):
         _show(session, found)
     else:
-        rows = [phrases.record_row(session.words, each) for each in found]
-        session.table(phrases.RECORD_HEADINGS, rows)
+        rows = [served.record_row(session.words, each) for each in found]
+        session.table(served.RECORD_HEADINGS, rows)
 
 
 def _follow(session: Session, limit: int, wanted: Wanted) -> None:
@@ -70,6 +70,6 @@ def _show(session: Session, found: list[RequestRecord]) -> None:
         if session.json:
             session.document(documents.record(each))
         elif output.is_terminal(sys.stdout):
-            session.write("\n".join(phrases.record_lines(session.words, each)))
+            session.write("\n".join(served.record_lines(session.words, each)))
         else:
-            session.write("  ".join(phrases.record_row(session.words, each)))
+            session.write("  ".join(served.record_row(session.words, each)))

@@ -6,10 +6,11 @@ from typing import get_args
 
 import click
 
-from flm.cli import documents, output, phrases
+from flm.cli import documents, output, served
 from flm.cli.commands import command, option, pass_session
 from flm.cli.session import FORMATS, Session
-from flm.domain.usage import By
+from flm.cli.when import iso
+from flm.domain.usage import By, Tally
 from flm.errors import N_
 from flm.services.usage import UsageReport, UsageRow
 
@@ -58,7 +59,7 @@ def usage(
     with session.services() as services:
         told = services.usage.report(by, since, until, key, model)
     if session.json:
-        session.document(documents.usage(told))
+        session.document(_document(told))
     elif session.form == "csv":
         _csv(told)
     elif not told.rows:
@@ -67,25 +68,57 @@ def usage(
         _table(session, told)
 
 
+def _document(told: UsageReport) -> documents.Document:
+    """What was used; a row names the key (with its label), model, engine, API, day or hour."""
+    return {
+        "by": told.by,
+        "since": iso(told.since),
+        "until": iso(told.until),
+        "rows": [{**_names(told.by, row), **_sums(row.tally)} for row in told.rows],
+        "total": _sums(told.total),
+    }
+
+
+def _names(by: By, row: UsageRow) -> documents.Document:
+    """What a row is of; null where there was none. Days and hours are UTC."""
+    if by == "key":
+        return {"key_id": row.name or None, "label": row.label}
+    return {by: row.name or None}
+
+
+def _sums(sums: Tally) -> documents.Document:
+    """The sums of records; means are null where nothing was measured."""
+    return {
+        "requests": sums.requests,
+        "errors": sums.errors,
+        "tokens_in": sums.tokens_in,
+        "tokens_out": sums.tokens_out,
+        "cached_tokens": sums.cached_tokens,
+        "reasoning_tokens": sums.reasoning_tokens,
+        "estimated_requests": sums.estimated,
+        "untold_requests": sums.untold,
+        "mean_latency_ms": documents.rounded(sums.mean_latency_ms),
+        "mean_first_token_ms": documents.rounded(sums.mean_first_token_ms),
+        "tokens_per_second": documents.rounded(sums.tokens_per_second),
+    }
+
+
 def _csv(told: UsageReport) -> None:
     """The columns are named as the fields of the JSON document are, rows or none."""
     empty = UsageRow(name="", label=None, tally=told.total)
-    headings = [*documents.usage_name(told.by, empty), *documents.tally(told.total)]
-    rows = [
-        [*documents.usage_name(told.by, row).values(), *documents.tally(row.tally).values()]
-        for row in told.rows
-    ]
+    headings = [*_names(told.by, empty), *_sums(told.total)]
+    rows = [[*_names(told.by, row).values(), *_sums(row.tally).values()] for row in told.rows]
     output.csv(headings, rows)
 
 
 def _table(session: Session, told: UsageReport) -> None:
-    rows = [(_name(row), *phrases.usage_cells(row.tally)) for row in told.rows]
-    total = (session.words(N_("Total")), *phrases.usage_cells(told.total))
-    session.table((_HEADINGS[told.by], *phrases.USAGE_HEADINGS), [*rows, total])
+    rows = [(_name(row), *served.usage_cells(row.tally)) for row in told.rows]
+    total = (session.words(N_("Total")), *served.usage_cells(told.total))
+    session.table((_HEADINGS[told.by], *served.USAGE_HEADINGS), [*rows, total])
     if told.total.untold:
         session.note(
             N_("Requests whose tokens nobody told: {count}"),
-            count=phrases.count(told.total.untold),
+            count=served.count(told.total.untold),
         )
 
 
