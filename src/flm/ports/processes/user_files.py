@@ -134,8 +134,6 @@ def _told(path: str) -> Iterator[None]:
     """What the system refuses, as a sentence."""
     try:
         yield
-    except FileExistsError:
-        raise
     except OSError as error:
         raise InvalidValue(
             N_("{path} cannot be read or written: {why}."),
