@@ -144,6 +144,22 @@ def test_pictures_behind_urls_are_not_fetched() -> None:
     )
 
 
+def test_pictures_behind_urls_stay_where_flm_fetches_them() -> None:
+    """`media.fetch`: marked, and never passed on in this dialect."""
+    image = {"type": "image", "source": {"type": "url", "url": "https://e.example/x.png"}}
+    conversation = parse_messages(body(messages=[user(image)]), Policy(), remote=True)
+    chat = conversation.chat
+    assert chat.remote_media
+    assert json.loads(bytes(chat.fields["messages"]))[0]["content"] == [
+        {"type": "image_url", "image_url": {"url": "https://e.example/x.png"}}
+    ]
+    assert conversation.native(NATIVE) is None
+    assert conversation.native_count(NATIVE) is None
+    image["source"] = {"type": "url", "url": "ftp://e.example/x.png"}
+    with pytest.raises(Refusal):
+        parse_messages(body(messages=[user(image)]), Policy(), remote=True)
+
+
 def test_documents_of_text_are_text_and_pdfs_are_refused() -> None:
     """Title and context stay with them."""
     plain = {"type": "text", "media_type": "text/plain", "data": "the text"}

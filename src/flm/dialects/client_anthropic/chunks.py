@@ -36,7 +36,7 @@ class Choice(msgspec.Struct, gc=False):
 class Chunk(msgspec.Struct, gc=False):
     """One event."""
 
-    choices: list[Choice] = []
+    choices: list[Choice] | None = None
 
 
 _decode_chunk = msgspec.json.Decoder(Chunk).decode

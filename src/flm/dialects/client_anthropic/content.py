@@ -10,7 +10,7 @@ from flm.dialects.body import UNREADABLE, first_byte
 from flm.dialects.client_anthropic.form import Block, Source
 from flm.dialects.client_anthropic.notes import Notes
 from flm.dialects.fields import shown, wrong_value
-from flm.dialects.media import check_part
+from flm.dialects.media import check_part, remote_image
 from flm.errors import Refusal
 
 Raw = msgspec.Raw
@@ -125,14 +125,18 @@ def _image(block: Block, where: str, notes: Notes) -> ImagePart:
         if first_byte(source.data) != b'"':
             raise _wrong(f"{where}.data", "expected a string of base64")
         head = f'"data:{source.media_type};base64,'.encode()
-        url = b"".join((head, memoryview(source.data)[1:]))  # the one copy of a large picture
-        return ImagePart(ImageUrl(Raw(url)))
+        data = b"".join((head, memoryview(source.data)[1:]))  # the one copy of a large picture
+        return ImagePart(ImageUrl(Raw(data)))
     if source.type == "url":
-        # Judged where all pictures are; what it lets pass is nothing an engine should fetch.
         notes.plain = False
-        given = _decode_url(block.source, where)
-        check_part({"type": Raw(b'"image"'), "source": block.source}, where.rpartition(".")[0])
-        return ImagePart(ImageUrl(Raw(msgspec.json.encode(given))))
+        url = ImageUrl(Raw(msgspec.json.encode(_decode_url(block.source, where))))
+        as_part = {"type": Raw(b'"image_url"'), "image_url": Raw(msgspec.json.encode(url))}
+        if notes.remote and remote_image(as_part) is not None:
+            notes.remote_media = True
+        else:
+            # Judged as all pictures are, and refused with its place in this dialect.
+            check_part({"type": Raw(b'"image"'), "source": block.source}, where.rpartition(".")[0])
+        return ImagePart(url)
     raise _unsupported(f"{where}.type", f"images of source '{shown(source.type)}'")
 
 

@@ -59,11 +59,11 @@ class MessagesConversation:
         return MessagesWriter(self.chat.model, self._judged.stops, stamp)
 
 
-def parse_messages(body: bytes, policy: Policy) -> MessagesConversation:
+def parse_messages(body: bytes, policy: Policy, *, remote: bool = False) -> MessagesConversation:
     """The conversation in `body`. Raises `Refusal` 400 as `request.judge` does."""
-    return MessagesConversation(judge(body, policy))
+    return MessagesConversation(judge(body, policy, remote=remote, counting=False))
 
 
-def parse_counted(body: bytes, policy: Policy) -> MessagesConversation:
+def parse_counted(body: bytes, policy: Policy, *, remote: bool = False) -> MessagesConversation:
     """What tokens are to be counted of: the same without `max_tokens`. Raises as that does."""
-    return MessagesConversation(judge(body, policy, counting=True))
+    return MessagesConversation(judge(body, policy, remote=remote, counting=True))

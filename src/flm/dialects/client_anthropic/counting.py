@@ -102,29 +102,17 @@ def estimated(chat: ChatRequest) -> int:
     1000. Never 0.
     """
     letters = others = pictures = 0
-    for name in ("messages", "tools"):
-        raw = chat.fields.get(name)
-        for text in _texts(_decode_any(raw)) if raw is not None else ():
-            if text.startswith("data:image/"):
-                pictures += 1
-                continue
-            ascii_ones = len(text.encode("ascii", "ignore"))
-            letters += ascii_ones
-            others += len(text) - ascii_ones
-    return max(1, letters // LETTERS_PER_TOKEN + others + pictures * IMAGE_TOKENS)
-
-
-def _texts(value: Any) -> list[str]:
-    """Every string and every key in it: template and schema cost tokens too."""
-    found: list[str] = []
-    left = [value]
+    left = [_decode_any(chat.fields[name]) for name in ("messages", "tools") if name in chat.fields]
     while left:
         each = left.pop()
         if isinstance(each, str):
-            found.append(each)
+            ascii_ones = len(each.encode("ascii", "ignore"))
+            letters += ascii_ones
+            others += len(each) - ascii_ones
+        elif isinstance(each, dict) and each.get("type") == "image_url":
+            pictures += 1
         elif isinstance(each, dict):
-            found += each.keys()
-            left += each.values()
+            left += [*each, *each.values()]  # names, templates and schemas cost tokens too
         elif isinstance(each, list):
             left += each
-    return found
+    return max(1, letters // LETTERS_PER_TOKEN + others + pictures * IMAGE_TOKENS)

@@ -11,14 +11,17 @@ LISTED = 40
 class Notes:
     """``dropped``: what is not passed on, by name. ``images``: there are pictures. ``plain``:
     engines that speak this dialect by themselves understand everything that was said (not more
-    than text, pictures in base64, tool calls and results, thoughts).
+    than text, pictures in base64, tool calls and results, thoughts). ``remote``: URLs of pictures
+    may stay, and ``remote_media`` says that there are some, which FLM fetches.
     """
 
-    __slots__ = ("dropped", "images", "plain")
+    __slots__ = ("dropped", "images", "plain", "remote", "remote_media")
 
-    def __init__(self) -> None:
+    def __init__(self, remote: bool = False) -> None:
         self.dropped: dict[str, None] = {}
         self.images = False
+        self.remote = remote
+        self.remote_media = False
         self.plain = True
 
     def drop(self, name: str) -> None:

@@ -59,8 +59,9 @@ class Judged(msgspec.Struct, frozen=True):
     stops: tuple[str, ...]
 
 
-def judge(body: bytes, policy: Policy, counting: bool = False) -> Judged:
-    """The request in `body`; ``counting`` is one for `count_tokens`, which needs no `max_tokens`.
+def judge(body: bytes, policy: Policy, *, remote: bool, counting: bool) -> Judged:
+    """The request in `body`. ``remote``: URLs of images may stay (`ChatRequest.remote_media`);
+    ``counting``: it is one for `count_tokens`, which needs no `max_tokens`.
 
     Raises `Refusal` 400: `invalid_json`, `missing_required_parameter`, `invalid_value`,
     `dangerous_parameter`, `unknown_parameter` as the policy says, `unsupported_parameter`,
@@ -82,7 +83,7 @@ def judge(body: bytes, policy: Policy, counting: bool = False) -> Judged:
         raise Refusal(
             400, "missing_required_parameter", f"Missing required parameter: '{name}'.", param=name
         )
-    notes = Notes()
+    notes = Notes(remote)
     for name in lost:
         notes.drop(name)
     held_back = (*lost, *_sort_out(fields, notes))
@@ -169,6 +170,7 @@ def _chat(params: MessagesParams, given: dict[str, Any], notes: Notes) -> ChatRe
             reasoning_effort=given["reasoning_effort"],
         ),
         dropped=tuple(sorted(notes.dropped)),
+        remote_media=notes.remote_media,
     )
 
 

@@ -268,8 +268,8 @@ def _adds_to(opened: Said, shape: Shape) -> bool:
         return False
     try:
         choices = decoded(lines[0]).choices
-        delta = choices[0].delta if len(choices) == 1 else None
-        if delta is None or choices[0].finish_reason is not None:
+        delta = choices[0].delta if choices and len(choices) == 1 else None
+        if not choices or delta is None or choices[0].finish_reason is not None:
             return False
         if delta.tool_calls or delta.function_call is not None or is_text(delta.refusal):
             return False

@@ -34,7 +34,8 @@ ESTIMATED = b"x-flm-estimated: true\r\n"
 
 async def messages(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
     """A message by a model of any engine."""
-    conversation = parse_messages(exchange.body, desk.live.rules.policy)
+    rules = desk.live.rules
+    conversation = parse_messages(exchange.body, rules.policy, remote=rules.media_fetch)
     await converse(exchange, connection, desk, conversation)
 
 
@@ -44,14 +45,17 @@ async def count_tokens(exchange: Exchange, connection: Connection, desk: Gateway
     Counted by the engine where it can; else, and where it sleeps or fails, guessed, and
     `x-flm-estimated: true` says so. Nothing is woken for it.
     """
-    conversation = parse_counted(exchange.body, desk.live.rules.policy)
+    rules = desk.live.rules
+    conversation = parse_counted(exchange.body, rules.policy, remote=rules.media_fetch)
     chat = conversation.chat
     exchange.model = chat.model
     exchange.body = b""
     course = Course(exchange, desk, chat.model)
     counter = _Counter(exchange, desk, course.next().target)
     published = course.published
-    if published is not None and published.shapes:
+    if chat.remote_media:
+        count = None  # nothing is fetched only to be counted, least of all by the engine
+    elif published is not None and published.shapes:
         chat = shaped(chat, published, exchange.arrived)
         count = await counter.tokenized(chat)
     else:
