@@ -120,6 +120,34 @@ def test_nothing_is_sent_before_there_is_content():
     assert writer.feed(chunk(content="a")).startswith(b"event: response.created\n")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["m", "content", "a b", "", "\t", "\u3000", 'q"q', "back\\slash", "語", "🎉", "\x7f", "\n"],
+)
+def test_an_event_like_the_last_one_is_told_the_same_unread(text: str):
+    """Whatever its text is; the first of its kind is read, the next ones only where they differ."""
+    first, second = streamed(*[chunk(content="m")] * 3), streamed(chunk(content="m" * 3))
+    assert first[-1]["response"] == second[-1]["response"]
+    events = streamed(
+        chunk(content="m"), chunk(content=text), chunk(content="x"), chunk("length", content=text)
+    )
+    said = "".join(event["delta"] for event in events if "delta" in event)
+    assert said == f"m{text}x{text}"
+    response = events[-1]["response"]
+    assert response["output"][0]["content"][0]["text"] == said
+    assert response["status"] == "incomplete"
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"\xe3\x81", b"a\x01", b'"', b"\\"])
+def test_what_is_no_text_breaks_a_stream_of_plain_events(text: bytes):
+    """It never reaches a client, nor what is kept."""
+    writer = conversation(stream=True).writer(STAMP)
+    writer.feed(chunk(content="one"))
+    writer.feed(chunk(content="two"))
+    with pytest.raises(StreamBroken):
+        writer.feed(chunk(content="two").replace(b"two", text))
+
+
 def test_thoughts_are_told_as_they_are():
     """In an item of their own, before the text."""
     events = streamed(

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from flm.dialects.client_responses.events import Events, sides
+from flm.dialects.client_responses.events import Events, escaped, quoted, sides
 from flm.dialects.client_responses.output import (
     Envelope,
     Logprob,
@@ -36,7 +36,7 @@ class Thoughts:
         self._summarised = summarised
         self._place = events.open_item()
         self._id = envelope.item_id("rs", self._place)
-        self._said: list[str] = []
+        self._said: list[bytes] = []
         self._where = b'"item_id":"%b","output_index":%d,"%b":0' % (
             self._id.encode(),
             self._place,
@@ -47,7 +47,7 @@ class Thoughts:
         self._part("added", "")
         self._sides = sides(f"response.{self._kind}.delta", self._where)
 
-    def _part(self, what: str, text: str) -> None:
+    def _part(self, what: str, text: msgspec.Raw | str) -> None:
         kind = "summary_text" if self._summarised else "reasoning_text"
         name = "reasoning_summary_part" if self._summarised else "content_part"
         part = _encode({"type": kind, "text": text})
@@ -55,16 +55,15 @@ class Thoughts:
 
     def say(self, text: str) -> None:
         """One more piece of thought."""
-        self._said.append(text)
-        self._events.piece(self._sides, text)
+        piece = escaped(text)
+        self._said.append(piece)
+        self._events.piece(self._sides, piece)
 
     def close(self, status: Status) -> None:
         """See `Block`; a thought has no status."""
         del status
-        text = "".join(self._said)
-        self._events.event(
-            f"response.{self._kind}.done", b'%b,"text":%b' % (self._where, _encode(text))
-        )
+        text = quoted(self._said)
+        self._events.event(f"response.{self._kind}.done", b'%b,"text":%b' % (self._where, text))
         self._part("done", text)
         self._events.close_item(self._place, reasoning_item(self._id, text, self._summarised))
 
@@ -77,7 +76,7 @@ class Message:
         self._place = events.open_item()
         self._id = envelope.item_id("msg", self._place)
         self._parts: list[dict[str, Any]] = []
-        self._said: list[str] = []
+        self._said: list[bytes] = []
         self._logprobs: list[Logprob] = []
         self._refusing: bool | None = None
         self._where = b""
@@ -90,23 +89,33 @@ class Message:
             self._begin_part(refusing=False)
         if not text:
             return
-        self._said.append(text)
+        piece = escaped(text)
         if not logprobs:
-            self._events.piece(self._sides, text)
+            self.go_on(piece)
             return
+        self._said.append(piece)
         told = [one.mended() for one in logprobs]
         self._logprobs += told
         self._events.event(
             "response.output_text.delta",
-            b'%b,"logprobs":%b,"delta":%b' % (self._where, _encode(told), _encode(text)),
+            b'%b,"logprobs":%b,"delta":"%b"' % (self._where, _encode(told), piece),
         )
+
+    @property
+    def saying(self) -> bool:
+        """Whether the part that is open is one of text."""
+        return self._refusing is False
+
+    def go_on(self, piece: bytes) -> None:
+        """One more piece of the open part, the inside of a JSON string."""
+        self._said.append(piece)
+        self._events.piece(self._sides, piece)
 
     def refuse(self, text: str) -> None:
         """One more piece of a refusal."""
         if self._refusing is not True:
             self._begin_part(refusing=True)
-        self._said.append(text)
-        self._events.piece(self._sides, text)
+        self.go_on(escaped(text))
 
     def _begin_part(self, *, refusing: bool) -> None:
         self._end_part()
@@ -128,15 +137,15 @@ class Message:
     def _end_part(self) -> None:
         if self._refusing is None:
             return
-        text = "".join(self._said)
+        text = quoted(self._said)
         if self._refusing:
             part = refusal_part(text)
-            said = b'%b,"refusal":%b' % (self._where, _encode(text))
+            said = b'%b,"refusal":%b' % (self._where, text)
             self._events.event("response.refusal.done", said)
         else:
             part = text_part(text, self._logprobs)
             told = _encode(self._logprobs)
-            said = b'%b,"text":%b,"logprobs":%b' % (self._where, _encode(text), told)
+            said = b'%b,"text":%b,"logprobs":%b' % (self._where, text, told)
             self._events.event("response.output_text.done", said)
         self._events.event(
             "response.content_part.done", b'%b,"part":%b' % (self._where, _encode(part))

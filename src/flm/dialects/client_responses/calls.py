@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from flm.dialects.client_responses.events import Events, sides
+from flm.dialects.client_responses.events import Events, escaped, sides
 from flm.dialects.client_responses.output import (
     LEADS,
     Envelope,
@@ -94,7 +94,7 @@ class _Call:
     def _pass_on(self, arguments: str) -> None:
         # A custom tool's text is known when its JSON is whole.
         if self._source is not None and self._source.kind == "function":
-            self._events.piece(self._sides, arguments)
+            self._events.piece(self._sides, escaped(arguments))
 
     def _item(self, arguments: str, status: Status, source: Source) -> dict[str, object]:
         return call_item(self._id, self._call_id or "", source, arguments, status)
@@ -106,15 +106,14 @@ class _Call:
         encoded = _encode(said)
         if source.kind == "custom":
             if said:
-                self._events.piece(
-                    sides("response.custom_tool_call_input.delta", self._where), said
-                )
+                both = sides("response.custom_tool_call_input.delta", self._where)
+                self._events.piece(both, encoded[1:-1])
             self._events.event(
                 "response.custom_tool_call_input.done", b'%b,"input":%b' % (self._where, encoded)
             )
         elif source.kind == "function":
             if not raw:
-                self._events.piece(self._sides, said)
+                self._events.piece(self._sides, encoded[1:-1])
             self._events.event(
                 "response.function_call_arguments.done",
                 b'%b,"name":%b,"arguments":%b' % (self._where, _encode(source.name), encoded),

@@ -29,9 +29,9 @@ class Events:
         )
         self._number += 1
 
-    def piece(self, sides: tuple[bytes, bytes], text: str) -> None:
-        """One more piece of text between the two `sides` of its events."""
-        self._out.append(b"%b%d%b%b}\n\n" % (sides[0], self._number, sides[1], _encode(text)))
+    def piece(self, sides: tuple[bytes, bytes], escaped: bytes) -> None:
+        """One more piece of text, the inside of a JSON string, between the `sides` of its event."""
+        self._out.append(b'%b%d%b%b"}\n\n' % (sides[0], self._number, sides[1], escaped))
         self._number += 1
 
     def open_item(self) -> int:
@@ -58,10 +58,20 @@ class Events:
     def taken(self) -> bytes:
         """What is to be sent now; it is forgotten here."""
         out, self._out = self._out, []
-        return b"".join(out)
+        return out[0] if len(out) == 1 else b"".join(out)
 
 
 def sides(name: str, where: bytes) -> tuple[bytes, bytes]:
     """What stands before the number of a delta's event, and between that and its text."""
     lead = b'event: %b\ndata: {"type":"%b","sequence_number":' % (name.encode(), name.encode())
-    return lead, b',%b,"delta":' % where
+    return lead, b',%b,"delta":"' % where
+
+
+def escaped(text: str) -> bytes:
+    """The inside of a JSON string."""
+    return _encode(text)[1:-1]
+
+
+def quoted(pieces: list[bytes]) -> msgspec.Raw:
+    """A JSON string made of insides."""
+    return msgspec.Raw(b'"%b"' % b"".join(pieces))

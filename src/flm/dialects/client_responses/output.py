@@ -147,12 +147,12 @@ def _usage(usage: Usage | None) -> dict[str, object] | None:
     }
 
 
-def text_part(text: str, logprobs: list[Logprob]) -> dict[str, Any]:
+def text_part(text: str | Raw, logprobs: list[Logprob]) -> dict[str, Any]:
     """A part of a message."""
     return {"type": "output_text", "annotations": [], "logprobs": logprobs, "text": text}
 
 
-def refusal_part(text: str) -> dict[str, Any]:
+def refusal_part(text: str | Raw) -> dict[str, Any]:
     """A part of a message in which the model says no."""
     return {"type": "refusal", "refusal": text}
 
@@ -168,7 +168,7 @@ def message_item(item_id: str, status: Status, content: list[dict[str, Any]]) ->
     }
 
 
-def reasoning_item(item_id: str, text: str | None, summarised: bool) -> dict[str, Any]:
+def reasoning_item(item_id: str, text: str | Raw | None, summarised: bool) -> dict[str, Any]:
     """What the model thought: as a summary where the client asked for one, else as it is."""
     parts = [] if text is None else [text]
     item: dict[str, Any] = {"id": item_id, "type": "reasoning"}

@@ -7,6 +7,8 @@ engine may still answer instead.
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from flm.dialects.body import UNREADABLE
@@ -58,6 +60,15 @@ class _Chunk(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Chunk).decode
 _NOTHING = _Function()
+_SAID = re.compile(rb'"content":[ ]?"([^"\\]+)"')
+
+
+def _is_plain(said: bytes) -> bool:
+    """Whether these bytes are text as it may stand in JSON."""
+    try:
+        return said.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 class ResponsesWriter:
@@ -75,9 +86,15 @@ class ResponsesWriter:
         self._thoughts: Thoughts | None = None
         self._message: Message | None = None
         self._reason: str | None = None
+        self._before = b""
+        self._after = b""
+        """What stood around the text of the last event that said nothing else."""
 
     def feed(self, events: bytes) -> bytes:
         """See `StreamWriter.feed`. Raises `StreamBroken` for an event that cannot be read."""
+        if self._before and self._same_again(events):
+            return self._events.taken()
+        self._before = b""
         for line in events.split(b"\n"):
             if line.startswith(b"data:"):
                 try:
@@ -89,7 +106,39 @@ class ResponsesWriter:
                 for choice in chunk.choices or ():
                     if choice.index == 0:
                         self._take(choice)
+                        self._learn(events, choice)
         return self._events.taken()
+
+    def _same_again(self, events: bytes) -> bool:
+        """Take one event that is the last one again but for its text, without reading it.
+
+        What is escaped, and what is no plain text, is read after all.
+        """
+        before, after = self._before, self._after
+        said = events[len(before) : -len(after)]
+        if (
+            not said
+            or b"\\" in said
+            or b'"' in said
+            or b"%b%b%b" % (before, said, after) != events
+            or not _is_plain(said)
+        ):
+            return False
+        message = self._message
+        assert message is not None, "learned from it"
+        message.go_on(said)
+        return True
+
+    def _learn(self, events: bytes, choice: _Choice) -> None:
+        message, delta = self._message, choice.delta
+        if message is None or not message.saying or choice.logprobs or choice.finish_reason:
+            return
+        if delta is None or msgspec.structs.replace(delta, content=None) != _Delta():
+            return
+        found = list(_SAID.finditer(events))
+        if len(found) == 1 and events.count(b"\n") == 2 and events.endswith(b"\n\n"):
+            self._before = events[: found[0].start(1)]
+            self._after = events[found[0].end(1) :]
 
     def shape(self, shape: Shape) -> None:
         """See `StreamWriter.shape`: every event is numbered, so each is written."""
