@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Callable, Iterator
 
@@ -45,6 +46,9 @@ async def _quietly(
         status = await controller.start()
     except Exception as error:  # noqa: BLE001 - handed to `run`, which raises it
         return error
+    # What is here now stays. Storing thousands of records a second sets the collector to work, and
+    # without this it would look through all modules, tables and settings again and again.
+    gc.freeze()
     on_started(status)
     return None
 
