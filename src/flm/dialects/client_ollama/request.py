@@ -31,7 +31,6 @@ _encode = msgspec.json.Encoder().encode
 _decode_text = msgspec.json.Decoder(str).decode
 Model = Annotated[str, Meta(min_length=1, max_length=512)]
 
-_TRUE, _FALSE = Raw(b"true"), Raw(b"false")
 _USAGE_TOO = Raw(b'{"include_usage":true}')
 _FUNCTION = Raw(b'"function"')
 _NOTHING = (b"", b"null")
@@ -178,26 +177,26 @@ def _asked(
     lost = [name for name in ("context", "truncate", "shift") if getattr(given, name, None)]
     lost += [shown(name) for name in fields.keys() - known]
     stream = given.stream is not False
-    effort = _effort(given.think)
-    wanted = _format(given.format)
+    params = _params(given, options, translated, stream, tools)
+    chat = ChatRequest(
+        given.model,
+        stream,
+        stream,
+        translated.images,
+        bool(tools),
+        _in_openai(params, options, translated, tools),
+        params,
+        tuple(sorted({*taken, *owners, *lost})),
+    )
+    return Given(chat, fields, options, tuple(sorted({*taken, *owners})))
+
+
+def _params(
+    given: _Common, options: Options, translated: Translated, stream: bool, tools: list[Fields]
+) -> ChatParams:
+    """What FLM decides by."""
     logprobs = given.logprobs is True
-    judged = {
-        "stream": stream,
-        "tools": tools or None,
-        "reasoning_effort": effort,
-        "response_format": _spelled(wanted),
-        "logprobs": True if logprobs else None,
-        "top_logprobs": given.top_logprobs if logprobs else None,
-        **as_fields(options),
-    }
-    in_openai = {
-        "model": Raw(_encode(given.model)),
-        "messages": translated.raw,
-        **{name: Raw(_encode(value)) for name, value in judged.items() if value is not None},
-    }
-    if stream:
-        in_openai["stream_options"] = _USAGE_TOO
-    params = ChatParams(
+    return ChatParams(
         model=given.model,
         messages=translated.messages,
         stream=stream,
@@ -212,20 +211,32 @@ def _asked(
         stop=options.stop,
         seed=None if options.seed is None else int(options.seed),
         tools=[Tool("function") for _ in tools] or None,
-        response_format=wanted,
-        reasoning_effort=effort,
+        response_format=_format(given.format),
+        reasoning_effort=_effort(given.think),
     )
-    chat = ChatRequest(
-        given.model,
-        stream,
-        stream,
-        translated.images,
-        bool(tools),
-        in_openai,
-        params,
-        tuple(sorted({*taken, *owners, *lost})),
-    )
-    return Given(chat, fields, options, tuple(sorted({*taken, *owners})))
+
+
+def _in_openai(
+    params: ChatParams, options: Options, translated: Translated, tools: list[Fields]
+) -> Fields:
+    """What engines get: every field that says something."""
+    said = {
+        "stream": params.stream,
+        "tools": tools or None,
+        "reasoning_effort": params.reasoning_effort,
+        "response_format": _spelled(params.response_format),
+        "logprobs": params.logprobs,
+        "top_logprobs": params.top_logprobs,
+        **as_fields(options),
+    }
+    fields = {
+        "model": Raw(_encode(params.model)),
+        "messages": translated.raw,
+        **{name: Raw(_encode(value)) for name, value in said.items() if value is not None},
+    }
+    if params.stream:
+        fields["stream_options"] = _USAGE_TOO
+    return fields
 
 
 def _tools(given: list[Fields]) -> tuple[list[Fields], tuple[str, ...]]:
