@@ -144,7 +144,11 @@ def test_what_is_unknown_is_an_empty_field(flm: Flm, data_dir: Path):
 
 
 def test_other_commands_know_no_csv(flm: Flm):
-    """It is refused, not ignored."""
+    """It is refused, not ignored, wherever it stands."""
+    before = flm("--format", "csv", "logs")
+    assert (before.code, before.out) == (1, "")
+    assert before.err == "Error: This command answers in text, json, not in csv.\n"
+    assert flm("--format", "csv", "usage", "--by", "api").out.startswith("api,requests,errors,")
     ran = flm("logs", "--format", "csv")
     assert (ran.code, ran.out) == (1, "")
     assert "'csv' is not one of 'text', 'json'" in ran.err

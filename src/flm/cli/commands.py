@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 import click
 
 from flm.cli import terminal
-from flm.cli.session import FORMATS, Format, Session
-from flm.errors import N_
+from flm.cli.session import ALL_FORMATS, FORMATS, Format, Session
+from flm.errors import N_, InvalidValue
 from flm.language import LANGUAGES, Words
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -128,6 +128,18 @@ class Command(click.Command):
         **more: Any,
     ) -> None:
         super().__init__(name, params=[*(params or []), *_common_options(formats)], **more)
+        self._formats = formats
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's; refuses a format that was asked for before the command's name."""
+        form = session_of(ctx).form
+        if form not in self._formats:
+            raise InvalidValue(
+                N_("This command answers in {formats}, not in {form}."),
+                formats=", ".join(self._formats),
+                form=form,
+            )
+        return super().invoke(ctx)
 
     def get_help_option(self, ctx: click.Context) -> click.Option | None:
         """click's, which it keeps in the language of its first use, in that of now."""
@@ -179,6 +191,7 @@ class Group(Command, click.Group):
             callback=click.pass_context(_alone),
             invoke_without_command=True,
             subcommand_metavar="COMMAND [ARGS]...",
+            formats=ALL_FORMATS,
             **more,
         )
         self._lazy = dict(lazy or {})

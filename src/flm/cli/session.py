@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flm.cli import output
 from flm.cli.clicktext import teach_click
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 Format = Literal["text", "json", "csv"]
 FORMATS: tuple[Format, ...] = ("text", "json")
-"""What every command can answer in; some know `csv` besides."""
+"""What every command can answer in."""
+
+ALL_FORMATS: tuple[Format, ...] = get_args(Format)
+"""What some command can answer in."""
 
 
 class Session:

@@ -8,7 +8,7 @@ import click
 
 from flm.cli import documents, output, served
 from flm.cli.commands import command, option, pass_session
-from flm.cli.session import FORMATS, Session
+from flm.cli.session import ALL_FORMATS, Session
 from flm.cli.when import iso
 from flm.domain.usage import By, Tally
 from flm.errors import N_
@@ -34,7 +34,7 @@ _HEADINGS: dict[By, str] = {
         "usage.keep_days says, before that whole days are shown.\n\n"
         "--format csv gives a table for spreadsheets, without the total."
     ),
-    formats=(*FORMATS, "csv"),
+    formats=ALL_FORMATS,
 )
 @option(
     "--by",
