@@ -59,4 +59,5 @@ class Codex:
                        "-m MODEL` asks OpenAI once."),
                 ),
             ),
+            rivals=(("profile",),),
         )  # fmt: skip
