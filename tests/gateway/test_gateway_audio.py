@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from openai import OpenAI
 
 from flm.domain.traits import Api
-from support.gateway import KEY_ID, RunningGateway, gateway, target_at
+from support.gateway import KEY, KEY_ID, RunningGateway, gateway, target_at
 from support.raw_client import RawClient, ask, chunked, eventually, request
 from support.scripted_engine import (
     LAST_CHUNK,
@@ -432,3 +433,27 @@ def test_speech_s_ranges_are_checked(served: RunningGateway, more: dict[str, obj
     response = ask(served.port, speak(**more))
     assert (response.status, response.code) == (400, "invalid_value")
     assert response.json()["error"]["param"] == next(iter(more))
+
+
+def test_openais_own_client_is_understood(served: RunningGateway, engine: ScriptedEngine) -> None:
+    """A file, a list of granularities, an answer as its types want it; then speech, in pieces."""
+    engine.script = answering(sized(HEARD), SOUND_HEAD + as_chunk(TALK) + LAST_CHUNK)
+    with OpenAI(base_url=f"http://127.0.0.1:{served.port}/v1", api_key=KEY) as client:
+        heard = client.audio.transcriptions.create(
+            model="m",
+            file=("声.wav", TALK),
+            language="ja",
+            temperature=0.5,
+            response_format="verbose_json",
+            timestamp_granularities=["word", "segment"],
+        )
+        with client.audio.speech.with_streaming_response.create(
+            model="m", voice="alloy", input="こんにちは"
+        ) as spoken:
+            sound = b"".join(spoken.iter_bytes())
+    assert heard.text == "こんにちは"
+    assert sound == TALK
+    form_seen = engine.seen[-2].body
+    assert b'name="timestamp_granularities[]"\r\n\r\nword\r\n' in form_seen
+    assert 'filename="声.wav"'.encode() in form_seen
+    assert TALK in form_seen
