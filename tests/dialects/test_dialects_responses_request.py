@@ -365,7 +365,7 @@ def test_parameters_are_said_in_the_words_of_chats():
         "model": "m",
         "temperature": 0.5,
         "top_p": 0.9,
-        "max_completion_tokens": 77,
+        "max_tokens": 77,
         "reasoning_effort": "high",
         "verbosity": "low",
         "response_format": {

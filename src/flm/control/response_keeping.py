@@ -62,6 +62,7 @@ class ResponseKeeping:
         self._queue: list[tuple[Keep, Tell]] = []
         self._queued = 0
         self._storing = False
+        self._pruning = False
         self._stored: int | None = None
         self._size = 0
 
@@ -117,8 +118,9 @@ class ResponseKeeping:
                     expires_at=message.created_at + lasting,
                 )
             )
-        if self._too_many():
-            await self.prune()
+        if self._too_many() and not self._pruning:
+            # Beside it: removing thousands must not keep those waiting who want theirs kept.
+            self._tasks.start("prune responses", self.prune())
 
     def _keep(self, messages: Sequence[Keep], lasting: float) -> list[bool]:
         """Seal and store. Synchronous: store thread."""
@@ -189,17 +191,21 @@ class ResponseKeeping:
 
     async def prune(self) -> None:
         """Remove what has expired, what is too much, and what belongs to revoked keys."""
-        settings = self._read().settings
-        removed = await asyncio.to_thread(
-            self._repository.prune,
-            self._clock.now(),
-            settings.responses_max_stored,
-            settings.responses_max_bytes,
-        )
+        self._pruning = True
+        try:
+            settings = self._read().settings
+            removed = await asyncio.to_thread(
+                self._repository.prune,
+                self._clock.now(),
+                settings.responses_max_stored,
+                settings.responses_max_bytes,
+            )
+            self._stored, self._size = await asyncio.to_thread(self._repository.totals)
+        finally:
+            self._pruning = False
         if removed:
             logger.info("%d kept responses were removed", removed)
         await self.forget_revoked()
-        self._stored = None
 
     async def forget_revoked(self) -> None:
         """Remove the responses of keys that are revoked, and whose successors are too."""

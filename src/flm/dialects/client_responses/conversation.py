@@ -126,7 +126,7 @@ class ResponsesConversation:
         wanted: dict[str, object | None] = {
             "temperature": params.temperature,
             "top_p": params.top_p,
-            "max_completion_tokens": params.max_output_tokens,
+            "max_tokens": params.max_output_tokens,  # the name that every engine knows
             "reasoning_effort": None if reasoning is None else reasoning.effort,
             "verbosity": None if text is None else text.verbosity,
             "response_format": None if text is None else _format(text.format),
