@@ -20,7 +20,15 @@ from flm.gateway.media_fetch import MediaFetcher
 from flm.ports.clock import SystemClock
 from flm.ports.processes import current
 from flm.wire.snapshot import Rules, Snapshot
-from support.gateway import KEY, KEY_ID, gateway, keys_section, routes_section, target_at
+from support.gateway import (
+    KEY,
+    KEY_ID,
+    RunningGateway,
+    gateway,
+    keys_section,
+    routes_section,
+    target_at,
+)
 from support.raw_client import CHAT, Response, ask, request
 from support.scripted_engine import ScriptedEngine, answering, sized, stream_of
 
@@ -120,4 +128,43 @@ async def test_an_image_that_does_not_come_is_the_client_s_error(
     response = await asked_of(port, asked(f"http://127.0.0.1:{pictures.port}/gone.png"))
     assert (response.status, response.code) == (400, "image_fetch_failed")
     assert response.message == "The image could not be fetched: its host answers 404."
+    assert engine.seen == []
+
+
+def in_other_dialects(url: str) -> dict[str, dict[str, object]]:
+    """The same image as Anthropic's and the Responses' clients name it."""
+    source = {"type": "url", "url": url}
+    return {
+        "/v1/messages": {
+            "model": "m", "max_tokens": 9,
+            "messages": [{"role": "user", "content": [{"type": "image", "source": source}]}],
+        },
+        "/v1/responses": {
+            "model": "m", "store": False,
+            "input": [{"role": "user", "content": [{"type": "input_image", "image_url": url}]}],
+        },
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
+async def test_other_dialects_are_served_alike(
+    port: int, engine: ScriptedEngine, pictures: ScriptedEngine, path: str
+) -> None:
+    """The engine gets OpenAI's form, with the image in it."""
+    body = in_other_dialects(f"http://127.0.0.1:{pictures.port}/cat.png")[path]
+    response = await asked_of(port, request("POST", path, body=json.dumps(body).encode()))
+    assert response.status == 200
+    (part,) = json.loads(engine.seen[0].body)["messages"][0]["content"]
+    assert part["image_url"]["url"] == "data:image/png;base64," + base64.b64encode(PNG).decode()
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
+def test_other_dialects_are_refused_alike(
+    served: RunningGateway, engine: ScriptedEngine, path: str
+) -> None:
+    """Where FLM fetches nothing."""
+    body = in_other_dialects("https://cats.example/x.png")[path]
+    response = ask(served.port, request("POST", path, body=json.dumps(body).encode()))
+    assert response.status == 400
+    assert "does not let engines fetch URLs" in response.message
     assert engine.seen == []

@@ -31,13 +31,22 @@ _encode = msgspec.json.Encoder().encode
 class ResponsesConversation:
     """A `Conversation` of the Responses API. ``keeper`` is called before the answer is whole."""
 
-    def __init__(self, asked: Asked, policy: Policy, history: Sequence[KeptResponse] = ()) -> None:
-        """`history`: the turns before this one, oldest first. Raises `Refusal` 400."""
+    def __init__(
+        self,
+        asked: Asked,
+        policy: Policy,
+        history: Sequence[KeptResponse] = (),
+        *,
+        remote: bool = False,
+    ) -> None:
+        """`history`: the turns before this one, oldest first; ``remote``: URLs of images may stay
+        (`ChatRequest.remote_media`). Raises `Refusal` 400.
+        """
         self._asked = asked
         self._tools = Toolbox()
         self._envelope: Envelope | None = None
         self.keeper: Keeper | None = None
-        self._chat = self._made(policy, history)
+        self._chat = self._made(policy, history, remote)
 
     @property
     def chat(self) -> ChatRequest:
@@ -88,12 +97,12 @@ class ResponsesConversation:
 
     # The request as a chat.
 
-    def _made(self, policy: Policy, history: Sequence[KeptResponse]) -> ChatRequest:
+    def _made(self, policy: Policy, history: Sequence[KeptResponse], remote: bool) -> ChatRequest:
         asked, params = self._asked, self._asked.params
         tools = self._tools
         if bytes(params.tools) not in _ABSENT:
             tools.add(params.tools, "tools")
-        chat = Chat(tools)
+        chat = Chat(tools, remote)
         if params.instructions:
             chat.instruct(params.instructions)
         chat.add(turns(history))
@@ -114,7 +123,7 @@ class ResponsesConversation:
             if params.parallel_tool_calls is not None:
                 fields["parallel_tool_calls"] = params.parallel_tool_calls
         dropped = (*asked.dropped, *self._hints(), *tools.dropped, *chat.dropped)
-        made = parse_chat(_encode(fields), policy)
+        made = parse_chat(_encode(fields), policy, remote=remote)
         return msgspec.structs.replace(
             made, dropped=tuple(dict.fromkeys((*made.dropped, *dropped)))
         )

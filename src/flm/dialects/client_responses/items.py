@@ -86,11 +86,12 @@ def read_item(raw: Raw, where: str) -> Item:
 class Chat:
     """Messages made of items, in the order in which they are given.
 
-    ``dropped``: kinds of items that were left out.
+    ``dropped``: kinds of items that were left out; ``remote``: URLs of images may stay.
     """
 
-    def __init__(self, tools: Toolbox) -> None:
+    def __init__(self, tools: Toolbox, remote: bool = False) -> None:
         self._tools = tools
+        self._remote = remote
         self._system: list[str] = []
         self._messages: list[dict[str, Any]] = []
         self._turn: dict[str, Any] | None = None
@@ -146,7 +147,7 @@ class Chat:
             self._system.append(text_of(item.content, f"{where}.content"))
         elif role == "user":
             self._turn = None
-            content = content_of(item.content, f"{where}.content")
+            content = content_of(item.content, f"{where}.content", remote=self._remote)
             self._messages.append({"role": "user", "content": content})
         else:
             raise Refusal(
@@ -217,7 +218,7 @@ class Chat:
             except UNREADABLE:
                 content = bytes(item.output).decode()
             else:
-                content = content_of(parts, f"{where}.output")
+                content = content_of(parts, f"{where}.output", remote=self._remote)
         else:
             content = text_in(item.output)
         self._messages.append(

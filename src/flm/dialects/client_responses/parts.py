@@ -37,8 +37,10 @@ class Part(msgspec.Struct):
     input_audio: dict[str, Raw] | None = None
 
 
-def content_of(content: str | list[Part] | None, where: str) -> Content:
+def content_of(content: str | list[Part] | None, where: str, *, remote: bool = False) -> Content:
     """`content` as a message of a chat has it: one text where it is nothing but text.
+
+    ``remote``: URLs of images may stay.
 
     Raises `Refusal` 400: `unsupported_image_url`, `unsupported_parameter` for files that lie
     elsewhere, `invalid_value` for parts of an unknown kind.
@@ -47,7 +49,7 @@ def content_of(content: str | list[Part] | None, where: str) -> Content:
         return content or ""
     if all(part.type in _TEXTS for part in content):
         return "\n".join(part.text for part in content)
-    return [_part(part, f"{where}[{index}]") for index, part in enumerate(content)]
+    return [_part(part, f"{where}[{index}]", remote) for index, part in enumerate(content)]
 
 
 def text_of(content: str | list[Part] | None, where: str) -> str:
@@ -65,13 +67,13 @@ def text_of(content: str | list[Part] | None, where: str) -> str:
     return "\n".join(part.refusal or part.text for part in content)
 
 
-def _part(part: Part, where: str) -> dict[str, Any]:
+def _part(part: Part, where: str, remote: bool) -> dict[str, Any]:
     if part.type in _TEXTS:
         return {"type": "text", "text": part.text}
     if part.type == "refusal":
         return {"type": "text", "text": part.refusal}
     if part.type in ("input_image", "image_url"):
-        return _image(part, where)
+        return _image(part, where, remote)
     if part.type == "input_audio" and part.input_audio is not None:
         return {"type": "input_audio", "input_audio": part.input_audio}
     if part.type == "input_file":
@@ -84,13 +86,14 @@ def _part(part: Part, where: str) -> dict[str, Any]:
     )
 
 
-def _image(part: Part, where: str) -> dict[str, Any]:
+def _image(part: Part, where: str, remote: bool) -> dict[str, Any]:
     given = part.image_url
     url = given.url if isinstance(given, _Url) else given
     detail = (given.detail if isinstance(given, _Url) else None) or part.detail
     if not url:
         raise _elsewhere("image", f"{where}.file_id" if part.file_id else f"{where}.image_url")
-    check_part({"type": Raw(b'"image_url"'), "image_url": Raw(_encode(url))}, where)
+    named = {"type": Raw(b'"image_url"'), "image_url": Raw(_encode(url))}
+    check_part(named, where, remote=remote)
     image: dict[str, Any] = {"url": url}
     if detail in ("auto", "low", "high"):
         image["detail"] = detail

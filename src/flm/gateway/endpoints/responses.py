@@ -48,7 +48,7 @@ async def responses(exchange: Exchange, connection: Connection, desk: GatewayDes
     previous = asked.params.previous_response_id
     if previous is not None:
         history = await desk.keeping.history(exchange.key_id, previous)
-    conversation = ResponsesConversation(asked, policy, history)
+    conversation = ResponsesConversation(asked, policy, history, remote=desk.live.rules.media_fetch)
     if asked.store:
         conversation.keeper = partial(_keep, exchange, desk, conversation)
     await converse(exchange, connection, desk, conversation)
