@@ -94,6 +94,16 @@ def test_spans_are_taken_to_whole_hours(usage: UsageService, wanted: dict, hours
     assert names(usage.report(by="hour", **wanted)) == hours
 
 
+def test_hours_are_those_of_a_week_unless_it_is_said_since_when(usage: UsageService, store: Store):
+    """Nobody reads thousands of lines; days are all told."""
+    old = record("old", time=NOW - 8 * 86_400)
+    store.records.store("i", [old, record("week", time=NOW - 7 * 86_400)], Checkpoint(1, 2))
+    assert names(usage.report(by="hour"))[0] == "2025-12-25T00:00Z"
+    assert names(usage.report(by="hour", until="2025-12-24")) == ["2025-12-24T00:00Z"]
+    assert names(usage.report(by="hour", since="30d"))[0] == "2025-12-24T00:00Z"
+    assert names(usage.report(by="day"))[0] == "2025-12-24"
+
+
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [

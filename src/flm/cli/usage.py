@@ -30,7 +30,8 @@ _HEADINGS: dict[By, str] = {
         "Show who used what, and how fast it was.\n\n"
         "Requests that no engine was asked for are counted without a model. Took: the mean of "
         "what went well. ~ marks tokens that FLM estimated, in part at least, where an engine "
-        "told none. Days and hours are UTC; hours are kept as long as the setting "
+        "told none. Days and hours are UTC; of hours the last seven days are shown unless --since "
+        "says otherwise. Hours are kept as long as the setting "
         "usage.keep_days says, before that whole days are shown.\n\n"
         "--format csv gives a table for spreadsheets, without the total."
     ),

@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from flm.domain.usage import HOUR, By, Tally
+from flm.domain.usage import DAY, HOUR, By, Tally
 from flm.errors import N_, InvalidValue
 from flm.ports.clock import Clock
 from flm.ports.repositories import KeyRepository, UsageFilter, UsageRepository
 from flm.services.logs import parse_since
 from flm.services.times import moment, span
+
+HOURS_SHOWN = 7 * DAY
+"""Seconds of which the hours are told when nobody says since when."""
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,12 +61,14 @@ class UsageService:
         """What was used, told apart by ``by``.
 
         ``since`` and ``until``: `15m`, `2h`, `3d` ago, a date or date-time (UTC unless it says
-        otherwise), taken to whole hours outwards; a date in ``until`` is its end. ``key``: a
-        key's id. Raises `InvalidValue`.
+        otherwise), taken to whole hours outwards; a date in ``until`` is its end. Without
+        ``since`` everything counts, but of hours the last seven days of them. ``key``: a key's
+        id. Raises `InvalidValue`.
         """
-        wanted = UsageFilter(
-            by=by, since=self._start(since), until=self._end(until), key=key, model=model
-        )
+        start, end = self._start(since), self._end(until)
+        if by == "hour" and start is None:
+            start = max(0, int((end or self._clock.now()) // HOUR * HOUR) - HOURS_SHOWN)
+        wanted = UsageFilter(by=by, since=start, until=end, key=key, model=model)
         if wanted.since is not None and wanted.until is not None and wanted.since >= wanted.until:
             raise InvalidValue(
                 N_("The span ends before it begins: from {since} until {until}."),
