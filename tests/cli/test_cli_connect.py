@@ -15,6 +15,7 @@ import pytest
 from tests.cli.conftest import Flm, Ran
 
 from flm.domain.keys import KEY_PATTERN
+from flm.services.connect.situation import CLIENTS, ClientName
 from support import running_flm
 
 pytest.importorskip("xllamacpp", reason="pip install 'flm-gateway[embedded]'")
@@ -64,6 +65,17 @@ def test_settings_are_shown_without_a_key(here: Here, home: Path) -> None:
     assert re.search(r"/v1/chat/completions answered in [\d.]+ s: flm-demo, \d+ tokens in", ran.out)
     assert not re.search(KEY_PATTERN, ran.out + ran.err)
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_every_clients_request_is_answered(here: Here, client: ClientName) -> None:
+    """In its own dialect, by the model that was chosen."""
+    ran = here(client, "--format", "json")
+
+    assert ran.code == 0, ran
+    proof = ran.data["proof"]
+    assert (proof["model"], proof["models"]) in (("flm-demo", None), ("flm-demo", 1))
+    assert ran.data["api_key"] is None
 
 
 def test_the_context_of_the_demo_is_warned_of(here: Here) -> None:

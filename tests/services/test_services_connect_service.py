@@ -351,6 +351,13 @@ def test_no_model_is_chosen_in_silence(
     assert caught.value.message == message
 
 
+def test_a_name_that_no_file_can_hold_is_refused(house: House) -> None:
+    """Control characters have no place in settings, nor on a terminal."""
+    house.gateway.models = (model("x\x7f"),)
+    with pytest.raises(InvalidValue, match="cannot stand in a client's settings"):
+        house.service.make(Wish("aider"))
+
+
 def test_a_name_is_looked_up_at_the_gateway(house: House) -> None:
     """An API's name too: what it can do and its context are told there."""
     made = house.service.make(Wish("codex", model="my-api"))

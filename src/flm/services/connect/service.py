@@ -202,6 +202,12 @@ class ConnectService:
             model = Chosen("", "")
         else:
             model = best(status.models)
+        if not model.name.isprintable():
+            raise InvalidValue(
+                N_("{model!r} cannot stand in a client's settings."),
+                remedy=N_("Choose another with --model."),
+                model=model.name,
+            )
         machine = self.machine
         return Situation(machine.platform, machine.environment, machine.home, base_url, model)
 
