@@ -152,7 +152,10 @@ class Ears:
         finally:
             uploading.finish()
         if status != OK:
-            raise CODECS[target.dialect].error(status, headers, body, target)
+            error = CODECS[target.dialect].error(status, headers, body, target)
+            if error.param == "messages":  # where a chat has its sound
+                error.param = "file"
+            raise error
         named = _TEXTS.get(kind)
         if named is None:
             raise bad_answer("it is neither JSON nor text")
