@@ -8,7 +8,7 @@ import pytest
 from test_gateway_deadlines import Client, OwnDesk, OwnTransport
 
 from flm.errors import Refusal
-from flm.gateway.edge.caps import Caps
+from flm.gateway.edge.caps import BUFFERED_BODIES, Caps
 from flm.gateway.edge.upload import HELD, Upload
 from flm.gateway.exchange import ClientGone, Exchange
 from support.raw_client import request
@@ -112,6 +112,17 @@ async def test_what_waits_is_forgotten_with_the_client(desk: OwnDesk) -> None:
     client.connection.connection_lost(None)
     assert isinstance(await ended(desk), ClientGone)
     assert desk.caps.bodies == 0
+
+
+async def test_all_that_waits_has_a_budget_together(desk: OwnDesk) -> None:
+    """With every other body: 503, and what this one held is let go."""
+    client, _, _ = sending(desk, 1 << 20)
+    desk.caps.bodies = BUFFERED_BODIES - 50
+    client.send(b"x" * 100)
+    reason = await ended(desk)
+    assert isinstance(reason, Refusal)
+    assert (reason.status, reason.code) == (503, "overloaded")
+    assert desk.caps.bodies == BUFFERED_BODIES - 50
 
 
 async def test_a_form_that_is_here_whole_is_busy(desk: OwnDesk) -> None:

@@ -15,7 +15,7 @@ from flm.errors import Refusal
 from flm.gateway.edge.caps import HELD_BYTES, Caps
 from flm.gateway.edge.closing import cut
 from flm.gateway.edge.heads import JSON, Heads
-from flm.gateway.edge.reader import RequestReader, too_large, too_slow
+from flm.gateway.edge.reader import RequestReader, overloaded, too_large, too_slow
 from flm.gateway.edge.request import Request
 from flm.gateway.edge.upload import Upload
 from flm.gateway.exchange import ClientGone, Exchange
@@ -239,14 +239,7 @@ class Connection(asyncio.Protocol):
             complete = reader.body(data)
             self._buffered += reader.size - before
             if not self._desk.caps.buffer_body(reader.size - before):
-                raise Refusal(
-                    503,
-                    "overloaded",
-                    "Too many request bodies are being received.",
-                    kind="server_error",
-                    retry_after=2,
-                    close=True,
-                )
+                raise overloaded()
         except Refusal as refusal:
             self._refuse(refusal)
             return
@@ -292,17 +285,22 @@ class Connection(asyncio.Protocol):
             upload.close()
             exchange.abort(refusal)
             return
-        self._passed(upload)
+        if not self._passed(upload):
+            upload.close()
+            exchange.abort(overloaded())
 
-    def _passed(self, upload: Upload) -> None:
-        """Give the pieces that were read; with the last one the rest is the next request's."""
+    def _passed(self, upload: Upload) -> bool:
+        """Give the pieces that were read; with the last one the rest is the next request's.
+
+        False when all that wait for somebody to take them are too many.
+        """
         reader = self._reader
         pieces, reader.chunks = reader.chunks, []
         if reader.complete:
             self.phase = BUSY
             rest, reader.rest = reader.rest, b""
             self._hold(rest)
-        upload.feed(pieces, reader.complete)
+        return upload.feed(pieces, reader.complete)
 
     def _start(self) -> None:
         exchange = self._exchange

@@ -383,6 +383,18 @@ def too_large(limit: int) -> Refusal:
     )
 
 
+def overloaded() -> Refusal:
+    """The refusal of a body when all that are held are as many as may be."""
+    return Refusal(
+        503,
+        "overloaded",
+        "Too many request bodies are being received.",
+        kind="server_error",
+        retry_after=2,
+        close=True,
+    )
+
+
 def too_slow() -> Refusal:
     """The refusal of a body that trickles."""
     return _bad("The request's body comes too slowly.", 408, "request_timeout")

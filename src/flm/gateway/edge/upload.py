@@ -35,27 +35,32 @@ class Upload:
 
     # What the connection does.
 
-    def feed(self, pieces: list[bytes], whole: bool) -> None:
-        """Pieces of the body, in order; `whole`: they are the last."""
+    def feed(self, pieces: list[bytes], whole: bool) -> bool:
+        """Pieces of the body, in order; `whole`: they are the last.
+
+        False when more waits, here and elsewhere, than may be held.
+        """
         self.whole = whole
+        fits = True
         if self._sink is not None:
             for piece in pieces:
                 self._sink(piece)
             if whole:
                 self._sink(b"")
         else:
-            self._keep(pieces)
+            fits = self._keep(pieces)
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+        return fits
 
-    def _keep(self, pieces: list[bytes]) -> None:
+    def _keep(self, pieces: list[bytes]) -> bool:
         size = sum(map(len, pieces))
         self._pieces += pieces
         self._waiting += size
-        self._caps.bodies += size
         if self._waiting > HELD and not self.whole:
             self.hold()
+        return self._caps.buffer_body(size)
 
     def close(self) -> None:
         """Nobody takes it any more: what waits is forgotten, the rest will be discarded."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flm.errors import Refusal
+from flm.gateway.edge.reader import overloaded
 from flm.gateway.endpoints.asking import OK, Asking
 from flm.gateway.upstream.answer import Answer
 from flm.gateway.upstream.connection import EngineConnection
@@ -77,13 +78,7 @@ class Uploading:
         more = self._form.kept - self._counted
         self._counted += more
         if not self._desk.caps.buffer_body(more):
-            raise Refusal(
-                503,
-                "overloaded",
-                "Too many request bodies are being received.",
-                kind="server_error",
-                retry_after=2,
-            )
+            raise overloaded()
 
     def _uncount(self) -> None:
         self._desk.caps.bodies -= self._counted
