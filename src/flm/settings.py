@@ -81,7 +81,7 @@ REGISTRY: tuple[Setting, ...] = (
     Setting("streams.ping_seconds", Whole(0, 3_600), 15,
             N_("After so much silence a stream says that it still lives; 0: never.")),
     Setting("breaker.failures", Whole(0, 1_000), 5,
-            N_("After so many failures in a row a model's engine is left alone a while; 0: never.")),
+            N_("After so many failures in a row an engine is left alone for a while; 0: never.")),
     Setting("breaker.open_seconds", Whole(1, 3_600), 10,
             N_("How long it is left alone at first; twice as long each time it fails again.")),
     Setting("breaker.slow_seconds", Whole(1, 86_400), 120,

@@ -120,7 +120,8 @@ def test_a_damaged_database_is_a_finding_and_no_traceback(
 def test_a_page_that_was_overwritten_is_found(flm: Flm, used: Path) -> None:
     """SQLite's own check tells."""
     data = bytearray((used / "telemetry.db").read_bytes())
-    data[8192 + 8 : 8192 + 400] = b"\xff" * 392
+    page = 2 * int.from_bytes(data[16:18], "big")  # the third one; its size stands in the head
+    data[page + 8 : page + 400] = b"\xff" * 392
     (used / "telemetry.db").write_bytes(data)
     code, found = checked(flm)
     assert code == 1

@@ -336,3 +336,53 @@ def test_a_prompt_that_leaves_the_machine_is_marked_in_the_record(tmp_path: Path
         with gateway(tmp_path, far) as running:
             assert ask(running.port, chat()).status == 200
             assert details(running).remote
+
+
+UNCOUNTED = sized(
+    b'{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":'
+    b'{"role":"assistant","content":"four letters each"},"finish_reason":"stop"}]}'
+)
+
+
+def test_an_engine_that_counts_nothing_is_asked_for_its_tokens(tmp_path: Path) -> None:
+    """By its tokenizer: the messages, then the answer."""
+    with (
+        ScriptedEngine(
+            answering(UNCOUNTED, sized(b'{"count":7,"tokens":[]}'), sized(b'{"tokens":[1,2,3]}'))
+        ) as one,
+        gateway(tmp_path, target_at(one.port, native=("chat", "tokenize"))) as running,
+    ):
+        assert ask(running.port, chat()).status == 200
+        record = running.records()[-1]
+        assert (record.tokens_in, record.tokens_out, record.estimated) == (7, 3, False)
+        assert [seen.path for seen in one.seen] == [
+            "/v1/chat/completions", "/tokenize", "/tokenize",
+        ]  # fmt: skip
+
+
+def test_what_nobody_counts_is_guessed_and_marked(tmp_path: Path) -> None:
+    """The engine has no tokenizer that could be asked."""
+    with (
+        ScriptedEngine(answering(UNCOUNTED, stream_of("a", "b", "c"))) as one,
+        gateway(tmp_path, target_at(one.port)) as running,
+    ):
+        assert ask(running.port, chat(text="x" * 400)).status == 200
+        assert ask(running.port, chat(stream=True)).status == 200
+        whole, streamed = running.records()
+        assert (whole.tokens_in, whole.tokens_out, whole.estimated) == (103, 4, True)
+        assert (streamed.tokens_out, streamed.estimated) == (4, True)
+
+
+def test_a_client_that_asked_for_usage_gets_the_guess(tmp_path: Path) -> None:
+    """In an event of its own before the end mark, as OpenAI sends it."""
+    with (
+        ScriptedEngine(answering(stream_of("a", "b"))) as one,
+        gateway(tmp_path, target_at(one.port)) as running,
+    ):
+        asked = chat(stream=True, stream_options={"include_usage": True})
+        *_, last, mark, end = ask(running.port, asked).body.split(b"\n\n")
+        assert (mark, end) == (b"data: [DONE]", b"")
+        chunk = msgspec.json.decode(last.removeprefix(b"data: "))
+        assert chunk["choices"] == []
+        assert chunk["usage"]["completion_tokens"] == 3
+        assert chunk["id"] == "c1"

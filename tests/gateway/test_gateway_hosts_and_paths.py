@@ -95,7 +95,8 @@ TRICKS = [
     "/v1/chat/../models", "/admin", "/.env", "/metrics", "/health//", "/health/../v1/models",
     "/v1/v1/v1/models", "/v1/v1//models", "/v1/v1/../models", "/v1/%761/models", "/v1/v1/health",
     "/v1/v1/", "/v1/v1",
-    "/%", "/%zz", "/v1/models%", "/v1/%6d%6fdels%2f", "/v1/models&x", "/api//tags", "/API/tags", "/docs",
+    "/%", "/%zz", "/v1/models%", "/v1/%6d%6fdels%2f", "/v1/models&x", "/api//tags", "/API/tags",
+    "/docs",
 ]  # fmt: skip
 
 

@@ -8,9 +8,13 @@ import msgspec
 
 from flm.dialects.codec import Usage
 
-BYTES_PER_TOKEN = 4
-"""English has about four letters to a token; what is not ASCII about one character, which is two
-to four bytes, so that Japanese counts a little low and code about right."""
+LETTERS_PER_TOKEN = 4
+IMAGE_TOKENS = 1000
+"""What a picture is guessed at: Claude's documents say width × height / 750, at most about 1600."""
+
+_ASKED = ("messages", "tools", "prompt")
+_WRITTEN = frozenset({"content", "text", "reasoning_content", "thinking", "arguments", "input"})
+_decode = msgspec.json.Decoder().decode
 
 
 class Asked(Protocol):
@@ -22,16 +26,46 @@ class Asked(Protocol):
         ...
 
 
-def estimate(asked: Asked, answered: int) -> Usage:
-    """A guess from the bytes of the messages, or the prompt, and of the answer's body."""
-    return Usage(_tokens(asked), answered // BYTES_PER_TOKEN, estimated=True)
+def estimate(asked: Asked, body: bytes) -> Usage:
+    """A guess from what was asked and the body of the whole answer."""
+    return Usage(estimated(asked), _tokens(_said(_decode(body))), estimated=True)
 
 
 def estimate_stream(asked: Asked, events: int) -> Usage:
-    """A guess from the number of events: engines send one for each token."""
-    return Usage(_tokens(asked), events, estimated=True)
+    """A guess from what was asked and the number of events: engines send one for each token."""
+    return Usage(estimated(asked), events, estimated=True)
 
 
-def _tokens(asked: Asked) -> int:
-    said = asked.fields.get("messages") or asked.fields.get("prompt")
-    return 0 if said is None else len(memoryview(said)) // BYTES_PER_TOKEN
+def estimated(asked: Asked) -> int:
+    """What was asked: a token is four letters of ASCII, or one character of another script; a
+    picture is 1000. Never 0.
+    """
+    return max(1, _tokens([_decode(asked.fields[name]) for name in _ASKED if name in asked.fields]))
+
+
+def _said(left: object) -> list[object]:
+    """What a model wrote in an answer of any dialect: the values of these fields."""
+    if isinstance(left, list):
+        return [found for each in left for found in _said(each)]
+    if not isinstance(left, dict):
+        return []
+    own = [value for name, value in left.items() if name in _WRITTEN and value]
+    return [*own, *(found for name, value in left.items() if name not in _WRITTEN
+                    for found in _said(value))]  # fmt: skip
+
+
+def _tokens(left: list[object]) -> int:
+    letters = others = pictures = 0
+    while left:
+        each = left.pop()
+        if isinstance(each, str):
+            ascii_ones = len(each.encode("ascii", "ignore"))
+            letters += ascii_ones
+            others += len(each) - ascii_ones
+        elif isinstance(each, dict) and each.get("type") == "image_url":
+            pictures += 1
+        elif isinstance(each, dict):
+            left += [*each, *each.values()]  # names, templates and schemas cost tokens too
+        elif isinstance(each, list):
+            left += each
+    return letters // LETTERS_PER_TOKEN + others + pictures * IMAGE_TOKENS

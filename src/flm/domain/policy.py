@@ -13,7 +13,7 @@ DANGEROUS_FIELDS: frozenset[str] = frozenset(
         "mock_response", "extra_headers", "extra_body", "extra_query", "headers", "proxy",
         # reach into the engine: other users' slots and caches, negative n_discard is
         # CVE-2026-21869 (out-of-bounds write in llama.cpp)
-        "n_discard", "n_keep", "id_slot", "slot_id", "cache_salt", "lora",
+        "n_discard", "n_keep", "id_slot", "slot_id", "cache_salt", "lora", "kv_transfer_params",
         # run or load things on this machine
         "integrations", "mcp_servers", "plugins", "lora_path",
     }

@@ -27,9 +27,9 @@ class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
 
     ``native``: the APIs it serves in OpenAI's or Anthropic's own format, well enough to be
     passed on; ``perhaps``: those that some of this kind have and none of them tells of, so that
-    they are asked and believed when they say no; ``translated``: those FLM speaks to it in another format; ``renamed``: parameters
-    it knows by another name; ``ignored``: those it takes and leaves aside in silence, which FLM
-    must name or refuse; ``rejected``: those it answers with an error; ``overload``: what it does
+    they are asked and believed when they say no; ``translated``: those FLM speaks to it in
+    another format; ``renamed``: parameters it knows by another name; ``ignored``: those it takes
+    and leaves aside in silence, which FLM must name or refuse; ``rejected``: those it answers with an error; ``overload``: what it does
     when it is full; ``overflow``: what it says to a prompt beyond its context; ``broken_stream``:
     how an error in mid-stream looks; ``reasoning``: the field its thoughts come in; ``keeping``:
     what it lets others do to its models; ``one_model``: a model that is loaded takes the place of

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from anthropic_said import LLAMACPP, NATIVE, TOOL, VLLM, parsed, recorded
 
-from flm.dialects.client_anthropic import counting
+from flm.dialects import counting, estimates
 from flm.dialects.client_anthropic.conversation import parse_counted
 from flm.domain.policy import Policy
 
@@ -61,18 +61,18 @@ def test_a_guess_counts_letters_characters_and_pictures() -> None:
     """Japanese a token for each character, English one for four letters, a picture 1000."""
     assert (
         100
-        <= counting.estimated(parsed(messages=[{"role": "user", "content": "a" * 400}]).chat)
+        <= estimates.estimated(parsed(messages=[{"role": "user", "content": "a" * 400}]).chat)
         < 120
     )
     assert (
         100
-        <= counting.estimated(parsed(messages=[{"role": "user", "content": "語" * 100}]).chat)
+        <= estimates.estimated(parsed(messages=[{"role": "user", "content": "語" * 100}]).chat)
         < 120
     )
     source = {"type": "base64", "media_type": "image/png", "data": "A" * 40000}
     picture = [{"type": "image", "source": source}]
     assert (
         1000
-        <= counting.estimated(parsed(messages=[{"role": "user", "content": picture}]).chat)
+        <= estimates.estimated(parsed(messages=[{"role": "user", "content": picture}]).chat)
         < 1030
     )

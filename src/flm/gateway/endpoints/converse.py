@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from flm.dialects.codec import EngineAnswer, StreamReader
+from flm.dialects.codec import EngineAnswer, StreamReader, Usage
 from flm.dialects.conversation import Conversation, Stamp
 from flm.dialects.engine import CODECS
 from flm.dialects.estimates import estimate
@@ -20,6 +20,7 @@ from flm.dialects.tracing import trace_of
 from flm.dialects.translated import TranslatedStream
 from flm.errors import Refusal
 from flm.gateway.endpoints.asking import OK, Asking
+from flm.gateway.endpoints.counting import Counter
 from flm.gateway.endpoints.course import Course
 from flm.gateway.endpoints.relay import Relay
 from flm.gateway.live import LiveTarget
@@ -99,24 +100,33 @@ class Turn:
         else:
             self.call = codec.chat(chat, target)
 
-    def answer(self, body: bytes) -> EngineAnswer:
-        """The whole answer in the client's dialect, its tokens counted or guessed."""
-        chat, target, exchange, conversation = (
-            self._chat, self._target, self._exchange, self._conversation,
-        )  # fmt: skip
+    def read(self, body: bytes) -> EngineAnswer:
+        """The engine's whole answer: in the client's dialect when it was asked the native way,
+        else in OpenAI's.
+        """
         if self._native is not None:
-            answer = self._native.answer(target, body)
-            return answer if answer.usage is not None else _guessed(chat, answer)
-        id_ = exchange.id.decode()
-        answer = self._codec.chat_answer(
-            chat, target, body, int(exchange.arrived), "chatcmpl-" + id_
+            return self._native.answer(self._target, body)
+        exchange = self._exchange
+        answer_id = "chatcmpl-" + exchange.id.decode()
+        return self._codec.chat_answer(
+            self._chat, self._target, body, int(exchange.arrived), answer_id
         )
-        if answer.usage is None:
-            answer = _guessed(chat, answer)
-        if conversation is None:
-            return answer
-        written = conversation.answer(answer.body, answer.usage, Stamp(id_, exchange.arrived))
-        return EngineAnswer(written, answer.usage)
+
+    async def counted(self, desk: GatewayDesk, answer: EngineAnswer) -> Usage:
+        """The tokens of an answer that told none: by the engine's tokenizer, else guessed."""
+        if self._native is None and "tokenize" in self._target.native:
+            counter = Counter(self._exchange, desk, self._target)
+            usage = await counter.usage(self._chat, answer.body)
+            if usage is not None:
+                return usage
+        return estimate(self._chat, answer.body)
+
+    def written(self, body: bytes, usage: Usage) -> bytes:
+        """What was read, in the client's dialect."""
+        conversation, exchange = self._conversation, self._exchange
+        if conversation is None or self._native is not None:
+            return body
+        return conversation.answer(body, usage, Stamp(exchange.id.decode(), exchange.arrived))
 
     def reader(self) -> StreamReader:
         """A reader of the streamed answer that gives the client's events."""
@@ -130,10 +140,6 @@ class Turn:
         if conversation is None:
             return reader
         return TranslatedStream(reader, conversation.writer(Stamp(id_, exchange.arrived)))
-
-
-def _guessed(chat: ChatRequest, answer: EngineAnswer) -> EngineAnswer:
-    return EngineAnswer(answer.body, estimate(chat, len(answer.body)))
 
 
 async def _whole(
@@ -152,7 +158,7 @@ async def _whole(
                 target = asking.use(live) or await asking.woken(live)
                 turn = Turn(exchange, target, chat, conversation, native)
                 await asking.ask(turn.call, END)
-                result = turn.answer(asking.result(CODECS[target.dialect]))
+                answer = turn.read(asking.result(CODECS[target.dialect]))
             break
         except Refusal as refusal:
             if not course.failed(live, refusal):
@@ -161,8 +167,11 @@ async def _whole(
     dropped = turn.call.dropped
     course.answered(live)
     course.note(live, dropped)
-    exchange.usage = result.usage
-    body = result.body
+    usage = answer.usage
+    if usage is None:
+        usage = await turn.counted(desk, answer)
+    exchange.usage = usage
+    body = turn.written(answer.body, usage)
     if conversation is not None and conversation.keeper is not None:
         body = await conversation.keeper(body)
     desk.answer(exchange, connection, body, dropped)

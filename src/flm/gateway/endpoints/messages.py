@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flm.dialects.client_anthropic import counting
 from flm.dialects.client_anthropic.conversation import (
-    MessagesConversation,
     parse_counted,
     parse_messages,
 )
-from flm.dialects.codec import EngineCall
-from flm.dialects.engine import CODECS
-from flm.dialects.openai_chat import ChatRequest
+from flm.dialects.estimates import estimated
 from flm.dialects.shaping import shaped
-from flm.errors import EngineError
 from flm.gateway.edge.connection import CLOSED
 from flm.gateway.edge.heads import JSON
-from flm.gateway.endpoints.asking import Asking
 from flm.gateway.endpoints.converse import converse
+from flm.gateway.endpoints.counting import Counter
 from flm.gateway.endpoints.course import Course
-from flm.gateway.running import in_task
-from flm.gateway.upstream.answer import END
-from flm.wire.snapshot import Target
 
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
@@ -51,71 +43,24 @@ async def count_tokens(exchange: Exchange, connection: Connection, desk: Gateway
     exchange.model = chat.model
     exchange.body = b""
     course = Course(exchange, desk, chat.model)
-    counter = _Counter(exchange, desk, course.next().target)
+    target = course.next().target
+    counter = Counter(exchange, desk, target)
     published = course.published
     if chat.remote_media:
         count = None  # nothing is fetched only to be counted, least of all by the engine
     elif published is not None and published.shapes:
         chat = shaped(chat, published, exchange.arrived)
-        count = await counter.tokenized(chat)
+        native = None
     else:
-        count = await counter.counted(conversation)
+        native = conversation.native_count(target)
+    count = None if native is None else await counter.by_call(native.counting(target))
+    if count is None:
+        count = await counter.prompt(chat)
     guessed = count is None
     if count is None:
-        count = counting.estimated(chat)
+        count = estimated(chat)
     exchange.status = 200
     desk.record(exchange)
     if connection.phase is not CLOSED:
         body = b'{"input_tokens":%d}' % count
         connection.answer(exchange, 200, JSON, body, ESTIMATED if guessed else b"")
-
-
-class _Counter:
-    """Asks one engine for a count, in the ways it knows. None: it cannot tell."""
-
-    def __init__(self, exchange: Exchange, desk: GatewayDesk, target: Target) -> None:
-        self._exchange = exchange
-        self._desk = desk
-        self._target = target
-
-    async def counted(self, conversation: MessagesConversation) -> int | None:
-        """The engine's own count of the request, else of its translation."""
-        native = conversation.native_count(self._target)
-        if native is not None:
-            body = await self._ask(native.counting(self._target))
-            if body is not None:
-                return counting.counted_in(body)
-        return await self.tokenized(conversation.chat)
-
-    async def tokenized(self, chat: ChatRequest) -> int | None:
-        """What the engine's tokenizer makes of the messages."""
-        target = self._target
-        if "tokenize" not in target.native:
-            return None
-        body = await self._ask(counting.tokenizing(chat, target))
-        count = None if body is None else counting.tokens_in(body)
-        if count is not None:
-            return count
-        body = await self._ask(counting.templating(chat, target))
-        prompt = None if body is None else counting.prompt_in(body)
-        if prompt is None:
-            return None
-        body = await self._ask(counting.tokenizing_text(prompt, target))
-        return None if body is None else counting.listed_in(body)
-
-    async def _ask(self, call: EngineCall) -> bytes | None:
-        """The engine's answer; None when it sleeps, is gone, or answers with an error."""
-        await in_task()  # one exchange may ask several times
-        desk = self._desk
-        live = desk.live.target(self._target.id)
-        if live is None:
-            return None
-        try:
-            with Asking(self._exchange, desk) as asking:
-                target = asking.use(live)
-                if target is None:
-                    return None
-                await asking.ask(call, END)
-                return asking.result(CODECS[target.dialect])
-        except EngineError:
-            return None  # a guess helps more than an error: nobody is answered by a count

@@ -56,6 +56,6 @@ async def answer_whole(
     course.note(live, asked.dropped)
     usage = answer.usage
     if usage is None and counted is not None:
-        usage = estimate(counted, len(answer.body))
+        usage = estimate(counted, answer.body)
     exchange.usage = usage
     desk.answer(exchange, connection, answer.body, asked.dropped)

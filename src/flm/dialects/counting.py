@@ -19,12 +19,7 @@ from flm.wire.snapshot import Target
 
 TOKENIZE = "/tokenize"
 TEMPLATE = "/apply-template"
-LETTERS_PER_TOKEN = 4
-IMAGE_TOKENS = 1000
-"""What a picture is guessed at: Claude's documents say width × height / 750, at most about 1600."""
-
 _encode = msgspec.json.Encoder().encode
-_decode_any = msgspec.json.Decoder().decode
 
 
 class _Counted(msgspec.Struct, gc=False):
@@ -97,22 +92,42 @@ def listed_in(body: bytes) -> int | None:
     return None if tokens is None else len(tokens)
 
 
-def estimated(chat: ChatRequest) -> int:
-    """A guess: a token is four letters of ASCII, or one character of another script; a picture is
-    1000. Never 0.
-    """
-    letters = others = pictures = 0
-    left = [_decode_any(chat.fields[name]) for name in ("messages", "tools") if name in chat.fields]
-    while left:
-        each = left.pop()
-        if isinstance(each, str):
-            ascii_ones = len(each.encode("ascii", "ignore"))
-            letters += ascii_ones
-            others += len(each) - ascii_ones
-        elif isinstance(each, dict) and each.get("type") == "image_url":
-            pictures += 1
-        elif isinstance(each, dict):
-            left += [*each, *each.values()]  # names, templates and schemas cost tokens too
-        elif isinstance(each, list):
-            left += each
-    return max(1, letters // LETTERS_PER_TOKEN + others + pictures * IMAGE_TOKENS)
+class _Function(msgspec.Struct, frozen=True, gc=False):
+    name: str = ""
+    arguments: str = ""
+
+
+class _Call(msgspec.Struct, frozen=True, gc=False):
+    function: _Function = _Function()
+
+
+class _Message(msgspec.Struct, frozen=True, gc=False):
+    content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: tuple[_Call, ...] | None = None
+
+
+class _Choice(msgspec.Struct, frozen=True, gc=False):
+    message: _Message = _Message()
+
+
+class _Answer(msgspec.Struct, frozen=True, gc=False):
+    choices: tuple[_Choice, ...] = ()
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+
+
+def said_in(body: bytes) -> str:
+    """All that a model wrote in OpenAI's `chat.completion`: thoughts, text, calls."""
+    try:
+        answer = _decode_answer(body)
+    except UNREADABLE:
+        return ""
+    parts: list[str] = []
+    for choice in answer.choices:
+        message = choice.message
+        parts += [message.reasoning_content or "", message.content or ""]
+        for call in message.tool_calls or ():
+            parts += [call.function.name, call.function.arguments]
+    return "".join(parts)
