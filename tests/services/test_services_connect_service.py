@@ -24,8 +24,9 @@ from flm.ports.processes.machine import LocalMachine
 from flm.ports.processes.user_files import LocalUserFiles
 from flm.ports.repositories import Store
 from flm.services.connect.keeping import Keeping
-from flm.services.connect.service import ConnectService, Wish
+from flm.services.connect.service import ConnectService
 from flm.services.connect.situation import CLIENTS, ClientName
+from flm.services.connect.wishes import Wish
 from flm.services.keys import KeyService
 from flm.store import FileSecrets
 from flm.wire.control import GatewayStatus, Handle, Status

@@ -16,7 +16,8 @@ from flm.services.connect.situation import CLIENTS, ClientName
 
 if TYPE_CHECKING:
     from flm.services.connect.proof import Proof
-    from flm.services.connect.service import ConnectService, Made, Wish
+    from flm.services.connect.service import ConnectService
+    from flm.services.connect.wishes import Made, Wish
 
 _Write = Callable[[str], None]
 
@@ -58,7 +59,7 @@ def connect(
         if undo:
             connect_words.undone(session, services.connect.undo(client), services.paths.root)
             return
-        from flm.services.connect.service import Wish
+        from flm.services.connect.wishes import Wish
 
         key = sys.stdin.readline().strip() if key_stdin else None
         _connect(session, services.connect, Wish(client, model, key, new_key, write))

@@ -15,7 +15,7 @@ from flm.services.connect.situation import PLACEHOLDER, VARIABLE, Settings, dott
 
 if TYPE_CHECKING:
     from flm.services.connect.proof import Proof
-    from flm.services.connect.service import Made, Undone
+    from flm.services.connect.wishes import Made, Undone
     from flm.services.connect.writing import Written
 
 _SHOWN = "flm_…"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from msgspec import structs
 
 from flm.domain.engines import Finding
 from flm.domain.keys import ApiKey, has_form, id_of
 from flm.domain.models import Model
-from flm.errors import N_, Conflict, FlmError, InvalidValue, NotFound, NotRunning, UserError
+from flm.errors import N_, Conflict, FlmError, InvalidValue, NotFound, NotRunning
 from flm.ports.clock import Clock
 from flm.ports.machine import Machine
 from flm.ports.processes import Lock
@@ -28,15 +28,12 @@ from flm.services.connect.situation import (
     Facts,
     Settings,
     Situation,
-    dotted,
-    warning,
 )
+from flm.services.connect.wishes import Made, Undone, Wish, check, of_files, of_rivals
 from flm.services.connect.writing import (
     Plan,
-    Restored,
     Writing,
     Written,
-    rivals_in,
     values_in,
 )
 from flm.wire.control import Status
@@ -72,38 +69,6 @@ class Keys(Protocol):
         ...
 
 
-class Wish(NamedTuple):
-    """What was asked for. ``key``: one that is given; ``label``: of a new one to be made."""
-
-    client: ClientName
-    model: str | None = None
-    key: str | None = None
-    label: str | None = None
-    write: bool = False
-
-
-class Made(NamedTuple):
-    """A client's settings, and what was done. ``key`` and ``key_id`` are those the client has;
-    ``show``: the key was made now and lies in no file, so that it must be shown, this once."""
-
-    client: Facts
-    situation: Situation
-    settings: Settings
-    concerns: tuple[Finding, ...]
-    written: tuple[Written, ...] = ()
-    key: str | None = None
-    key_id: str | None = None
-    show: bool = False
-
-
-class Undone(NamedTuple):
-    """What was taken back; `files` () and `key_id` None: there was nothing."""
-
-    client: Facts
-    files: tuple[Restored, ...] = ()
-    key_id: str | None = None
-
-
 @dataclass(frozen=True)
 class ConnectService:
     """The use cases of `flm connect`. ``keys`` opens them when one is needed;
@@ -125,7 +90,7 @@ class ConnectService:
         """
         client = REGISTRY[wish.client]
         situation = self._situation(client, wish.model)
-        _check(wish, client)
+        check(wish, client)
         if wish.write:
             with self._alone():
                 return self._write(wish, client, situation)
@@ -268,8 +233,8 @@ class ConnectService:
             client.settings(situation),
             (
                 *self._concerns(client, situation),
-                *_of_files(written),
-                *_of_rivals(plans, settings),
+                *of_files(written),
+                *of_rivals(plans, settings),
             ),
             written,
             key,
@@ -336,23 +301,6 @@ class ConnectService:
         return key
 
 
-def _check(wish: Wish, client: Client) -> None:
-    """Raise for what cannot be done with this client, or with this key."""
-    if wish.key is not None and not has_form(wish.key.encode()):
-        raise InvalidValue(
-            N_("What stands on stdin is no key of FLM's."),
-            remedy=N_("A key begins with flm_; `flm api-keys create --label NAME` makes one."),
-        )
-    if wish.write and not client.facts.writes:
-        raise UserError(
-            N_("{client} has no file that FLM could write: it takes these settings from its "
-               "environment or its own pages."),
-            remedy=N_("Run the command without --write: it shows them. --new-key makes a key."),
-            code="nothing_to_write",
-            client=client.facts.title,
-        )  # fmt: skip
-
-
 def _planned(writing: Writing, settings: Settings, known: Mapping[str, Kept]) -> list[Plan]:
     return [writing.plan(file, known.get(file.path)) for file in settings.files]
 
@@ -364,40 +312,3 @@ def _key_in(plans: Sequence[Plan], key_id: str) -> str | None:
             if has_form(text.encode()) and id_of(text.encode()) == key_id:
                 return text
     return None
-
-
-def _of_rivals(plans: Sequence[Plan], settings: Settings) -> tuple[Finding, ...]:
-    return tuple(
-        warning(
-            "rival_entry",
-            N_("{path} also holds {entry}, which goes before what FLM wrote."),
-            N_("Take it out while the client is to use FLM."),
-            path=plan.settings.path,
-            entry=dotted(path),
-        )
-        for plan in plans
-        for path in rivals_in(plan, settings.rivals)
-    )
-
-
-def _of_files(written: Sequence[Written]) -> tuple[Finding, ...]:
-    found = [
-        warning(
-            "made_private",
-            N_("Others could read {path}; now that a key is in it, only you can."),
-            path=each.path,
-        )
-        for each in written
-        if each.tightened
-    ]
-    found += [
-        warning(
-            "file_is_link",
-            N_("{path} is a link to {target}: that is the file that was changed."),
-            path=each.path,
-            target=each.link,
-        )
-        for each in written
-        if each.link is not None and each.changed
-    ]
-    return tuple(found)
