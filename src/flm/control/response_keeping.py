@@ -11,7 +11,7 @@ from flm.control.worker import StoreThread
 from flm.domain.keys import OWNER_ID, ApiKey
 from flm.errors import StoreError
 from flm.ports.clock import Clock
-from flm.ports.repositories import ResponseRepository, Secrets, StoredResponse
+from flm.ports.repositories import ResponseRepository, ResponseTotals, Secrets, StoredResponse
 from flm.tasks import Tasks
 from flm.wire.channel import (
     MAX_CHAIN,
@@ -138,11 +138,14 @@ class ResponseKeeping:
         ]
         kept = self._repository.keep(rows)
         if self._stored is None:
-            self._stored, self._size = self._repository.totals()
+            self._counted(self._repository.totals())
         else:
             self._stored += len(rows)
             self._size += sum(len(row.sealed) for row in rows)
         return kept
+
+    def _counted(self, totals: ResponseTotals) -> None:
+        self._stored, self._size = totals.count, totals.size
 
     def _too_many(self) -> bool:
         settings = self._read().settings
@@ -200,7 +203,7 @@ class ResponseKeeping:
                 settings.responses_max_stored,
                 settings.responses_max_bytes,
             )
-            self._stored, self._size = await asyncio.to_thread(self._repository.totals)
+            self._counted(await asyncio.to_thread(self._repository.totals))
         finally:
             self._pruning = False
         if removed:

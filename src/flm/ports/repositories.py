@@ -299,7 +299,7 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
     sealed: bytes
 
 
-class ResponseTotals(NamedTuple):
+class ResponseTotals(msgspec.Struct, frozen=True):
     """How much is kept."""
 
     count: int
