@@ -2,7 +2,8 @@
 
 Sum, worst case: 10,000 connections × (64 KiB head + 64 KiB of pipelined bytes + 64 KiB of
 unsent answer) = 1.9 GB before any key is checked, but at most 64 connections (12 MB) per foreign
-address; 256 MB of request bodies; 256 MB of answers being collected or sent.
+address; 256 MB of request bodies; 256 MB of answers being collected or sent; 64 MB of responses at
+hand and 64 MB on their way to be kept (`keeping.py`).
 """
 
 from __future__ import annotations
