@@ -14,8 +14,8 @@ from flm.dialects.clients import FORMS
 from flm.errors import Refusal
 from flm.gateway.edge.caps import Caps
 from flm.gateway.edge.coding import unpacked
-from flm.gateway.edge.connection import CLOSED, Connection, extra_of
-from flm.gateway.edge.heads import JSON, Heads
+from flm.gateway.edge.connection import CLOSED, Connection
+from flm.gateway.edge.heads import JSON, Heads, extra_of
 from flm.gateway.edge.request import decoded
 from flm.gateway.exchange import ClientGone, Exchange
 from flm.gateway.guards import AFTER_ROUTE

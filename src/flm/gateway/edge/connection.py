@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from flm.errors import Refusal
 from flm.gateway.edge.caps import HELD_BYTES, Caps
 from flm.gateway.edge.closing import cut
-from flm.gateway.edge.heads import JSON, Heads
+from flm.gateway.edge.heads import JSON, Heads, also_named, extra_of
 from flm.gateway.edge.reader import RequestReader, overloaded, too_large, too_slow
 from flm.gateway.edge.request import Request
 from flm.gateway.edge.upload import Upload
@@ -377,6 +377,8 @@ class Connection(asyncio.Protocol):
             extra += self._persistence(exchange)
         elif self.closing:
             extra += CLOSE
+        if exchange.dialect == "anthropic":
+            extra += also_named(exchange.id)
         head = self._desk.heads.sized(status, kind, exchange.id, len(body), extra)
         if request is not None and request.method == b"HEAD":
             self._transport.write(head)
@@ -415,6 +417,8 @@ class Connection(asyncio.Protocol):
             extra = lines + b"transfer-encoding: chunked\r\n"
             self._streaming = True
         extra += self._persistence(exchange)
+        if exchange.dialect == "anthropic":
+            extra += also_named(exchange.id)
         self._transport.write(self._desk.heads.streamed(kind, exchange.id, extra))
 
     def send(self, data: bytes) -> None:
@@ -584,13 +588,3 @@ class Connection(asyncio.Protocol):
             self._drop()
             return True
         return False
-
-
-def extra_of(refusal: Refusal) -> bytes:
-    """The header lines a refusal brings along."""
-    lines = b"".join(b"%b: %b\r\n" % header for header in refusal.headers)
-    if refusal.retry_after is not None:
-        lines += b"retry-after: %d\r\n" % refusal.retry_after
-    if refusal.should_retry is not None:
-        lines += b"x-should-retry: %b\r\n" % (b"true" if refusal.should_retry else b"false")
-    return lines

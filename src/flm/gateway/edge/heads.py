@@ -5,6 +5,8 @@ from __future__ import annotations
 from email.utils import formatdate
 from http import HTTPStatus
 
+from flm.errors import Refusal
+
 REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 JSON = b"application/json"
 SSE = b"text/event-stream; charset=utf-8"
@@ -62,3 +64,18 @@ class Heads:
             request_id,
             extra,
         )
+
+
+def also_named(request_id: bytes) -> bytes:
+    """The id under the name that Anthropic's SDKs read, beside the one all answers have."""
+    return b"request-id: %b\r\n" % request_id
+
+
+def extra_of(refusal: Refusal) -> bytes:
+    """The header lines a refusal brings along."""
+    lines = b"".join(b"%b: %b\r\n" % header for header in refusal.headers)
+    if refusal.retry_after is not None:
+        lines += b"retry-after: %d\r\n" % refusal.retry_after
+    if refusal.should_retry is not None:
+        lines += b"x-should-retry: %b\r\n" % (b"true" if refusal.should_retry else b"false")
+    return lines
