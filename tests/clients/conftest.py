@@ -1,0 +1,57 @@
+"""One started FLM for all clients: a real llama.cpp, and engines that act what it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("xllamacpp", reason="pip install '.[embedded]'")
+pytest.importorskip("gguf", reason="pip install '.[embedded]'")
+
+from clients_engines import ActingEngine, OllamaActor, OpenAiActor
+from clients_house import SENTENCE, House
+
+from support.gguf_models import write_scripted
+from support.running_flm import Flm
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The FLM that every client of this folder is pointed at."""
+    folder = tmp_path_factory.mktemp("gguf")
+    with OpenAiActor() as openai, OllamaActor() as ollama:
+        flm = Flm(
+            tmp_path_factory.mktemp("clients") / "data",
+            {"OLLAMA_HOST": f"127.0.0.1:{ollama.port}"},
+        )
+        with flm.services() as services:
+            for file, more in (("words", {}), ("embedder", {"embeddings": True})):
+                services.models.add(str(write_scripted(folder / f"{file}.gguf", SENTENCE, **more)))
+            long = write_scripted(folder / "long.gguf", SENTENCE, context=65_536)
+            services.models.add(str(long))
+            services.engines.add("stage", f"{openai.url}/v1")
+            _, key = services.keys.create("clients")
+        served = flm.start()
+        try:
+            flm.tell("engines", "detect")
+            flm.tell("api", "create", "claude-*", "--model", "stage/actor")
+            yield House(flm, served, key, openai, ollama)
+        finally:
+            flm.close()
+
+
+@pytest.fixture(params=["stage", "ollama"])
+def engine(request: pytest.FixtureRequest, house: House) -> Iterator[ActingEngine]:
+    """Each of the two acting engines in turn; it refuses nothing afterwards."""
+    found: ActingEngine = house.openai if request.param == "stage" else house.ollama
+    yield found
+    found.refusals.clear()
+
+
+@pytest.fixture
+def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own that it works in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
