@@ -22,7 +22,7 @@ English; the CLI translates ``template`` and ``remedy_template`` and fills in ``
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 def N_(text: str) -> str:  # noqa: N802 - gettext's own name for a deferred message
@@ -160,13 +160,29 @@ class Refusal(FlmError):
         return self.template
 
 
+class Overflow(NamedTuple):
+    """By how much a request does not fit into a model's context, in tokens.
+
+    ``output``: how many the answer may have, where the engine adds it up; ``at_least``: it stopped
+    counting the prompt when it knew that it does not fit.
+    """
+
+    prompt: int
+    context: int
+    output: int = 0
+    at_least: bool = False
+
+
 class EngineError(Refusal):
     """What an engine answered instead of a result, cleaned and with its meaning kept.
 
-    ``before``: events of the same piece of a stream that came before the error, for the client.
+    ``before``: events of the same piece of a stream that came before the error, for the client;
+    ``overflow``: of a prompt that is too long, where the engine said the numbers: dialects have
+    words of their own for it, which their clients read.
     """
 
     before: bytes = b""
+    overflow: Overflow | None = None
 
 
 class StreamBroken(EngineError):

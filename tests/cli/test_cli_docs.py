@@ -49,6 +49,9 @@ def test_errors_are_found_where_they_are_raised(tmp_path: Path) -> None:
         'GONE = N_("It is gone.")\n'
         'Refusal(404, "not_there", f"No {name} in {len(x)} places.")\n'
         'StreamBroken("It ended.")\n'
+        'LATER = 7\n'
+        'Refusal(503, "full", "Later.", kind="server_error", retry_after=LATER,'
+        " should_retry=True)\n"
         'NotFound(GONE, remedy=N_("Look."), code="gone")\n'
         'other(1, "a", "b")\n'
     )
@@ -56,7 +59,8 @@ def test_errors_are_found_where_they_are_raised(tmp_path: Path) -> None:
     assert scan(tmp_path) == (
         [
             ApiError(404, "not_there", "No {name} in … places."),
-            ApiError(502, "stream_interrupted", "It ended."),
+            ApiError(502, "stream_interrupted", "It ended.", "upstream_error", 0, "false"),
+            ApiError(503, "full", "Later.", "server_error", 7, "true"),
         ],
         [CommandError("gone", 1, "It is gone.", "Look.")],
     )

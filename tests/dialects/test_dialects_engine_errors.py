@@ -14,7 +14,7 @@ from flm.dialects.clients import FORMS
 from flm.dialects.engine import CODECS
 from flm.dialects.engine_errors import explain
 from flm.dialects.redaction import cleaned
-from flm.errors import Refusal
+from flm.errors import EngineError, Overflow, Refusal
 
 KEY = "llamacpp-xllamacpp-2026.10-key"
 TOOLS = "vllm-0.32.0-cpu-tools-and-key"
@@ -88,18 +88,22 @@ def test_an_overflow_says_both_numbers_and_the_remedy(name: str) -> None:
     ("said", "expected"),
     [
         (
-            (
-                "This model's maximum context length is 512 tokens. However, you requested 600"
-                " tokens (500 in the messages, 100 in the completion)."
-            ),
-            "The prompt has 600 tokens, the model's context holds 512 tokens.",
+            ("This model's maximum context length is 512 tokens. However, you requested 600"
+            " tokens (500 in the messages, 100 in the completion)."),
+            ("The prompt has 500 tokens and the answer may have 100, the model's context holds 512"
+            " tokens. Shorten it, lower max_tokens"),
         ),
         (
-            (
-                "This model's maximum context length is 512 tokens. However, your prompt contains"
-                " 30018 characters (more than 5120 characters)."
-            ),
-            "The prompt has 30018 characters, the model's context holds 512 tokens.",
+            ("This model's maximum context length is 512 tokens. However, you requested 100 output"
+            " tokens and your prompt contains at least 413 input tokens, for a total of at least"
+            " 513 tokens."),
+            ("The prompt has at least 413 tokens and the answer may have 100, the model's context"
+            " holds 512 tokens. Shorten it, lower max_tokens"),
+        ),
+        (
+            ("This model's maximum context length is 512 tokens. However, your prompt contains"
+            " 30018 characters (more than 5120 characters)."),
+            "The prompt has 30018 characters, the model's context holds 512 tokens. Shorten it",
         ),
     ],
 )
@@ -108,8 +112,70 @@ def test_an_overflow_of_vllm_names_its_own_setting(said: str, expected: str) -> 
     body = json.dumps({"error": {"message": said, "type": "BadRequestError", "code": 400}})
     error = explain(400, {}, body.encode(), OPENAI_TARGET)
     assert error.message == (
-        f"{expected} Shorten it, or start the engine with a larger context (vLLM: --max-model-len)."
+        f"{expected}, or start the engine with a larger context (vLLM: --max-model-len)."
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            ("Requested token count exceeds the model's maximum context length of 512 tokens. You"
+            " requested a total of 600 tokens: 500 tokens from the input messages and 100 tokens"
+            " for the completion."),
+            Overflow(500, 512, 100),
+        ),
+        (
+            "The input (600 tokens) is longer than the model's context length (512 tokens).",
+            Overflow(600, 512),
+        ),
+        (
+            ("This model's maximum context length is 512 tokens. However, your messages resulted in"
+            " 600 tokens."),
+            Overflow(600, 512),
+        ),
+        (
+            "Prompt too long: 600 tokens exceeds max context window of 512 tokens",
+            Overflow(600, 512),
+        ),
+        ("prompt is too long: 600 tokens > 512 maximum", Overflow(600, 512)),
+        (
+            ("This model's maximum context length is 512 tokens. However, you requested 100 output"
+            " tokens and your prompt contains at least 413 input tokens, for a total of at least"
+            " 513 tokens."),
+            Overflow(413, 512, 100, True),
+        ),
+        ("the input length exceeds the context length", None),
+    ],
+)
+def test_the_numbers_of_an_overflow_are_read(said: str, expected: Overflow | None) -> None:
+    """As SGLang, vLLM, OpenAI, servers for MLX and Anthropic say them."""
+    error = explain(400, {}, msgspec.json.encode({"error": said}))
+    assert (error.code, error.overflow) == ("context_length_exceeded", expected)
+
+
+@pytest.mark.parametrize(
+    ("overflow", "begins"),
+    [
+        (Overflow(600, 512), "prompt is too long: 600 tokens > 512 maximum. Too long."),
+        (Overflow(413, 512, 100, True), "prompt is too long: 513 tokens > 512 maximum. Too long."),
+        (
+            Overflow(500, 512, 100),
+            "input length and `max_tokens` exceed context limit: 500 + 100 > 512. Too long.",
+        ),
+        (None, "prompt is too long. Too long."),
+    ],
+)
+def test_an_overflow_is_said_in_anthropics_words(overflow: Overflow | None, begins: str) -> None:
+    """Claude Code reads the numbers, and shortens the conversation or its `max_tokens`."""
+    error = EngineError(400, "context_length_exceeded", "Too long.")
+    error.overflow = overflow
+    said = msgspec.json.decode(FORMS["anthropic"].error(error, "req_1"))
+    assert said == {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": begins},
+        "request_id": "req_1",
+    }
 
 
 def test_an_overflow_of_llamacpp_names_its_own_setting() -> None:

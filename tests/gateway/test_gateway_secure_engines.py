@@ -459,11 +459,11 @@ def test_one_address_under_two_names_shares_no_connection(
 def test_a_redirect_is_not_followed(
     served: RunningGateway, engine: SecureEngine, stream: bool
 ) -> None:
-    """The client hears where it would lead, without what is secret in it."""
+    """The client hears that it leads elsewhere; where, only the owner: `flm engines list`."""
     engine.script = answering(
         sized(b"", "307 Temporary Redirect", "Location: https://other.example/v1?token=secret")
     )
     response = ask(served.port, chat(stream=stream))
     assert (response.status, response.code) == (502, "engine_redirects")
-    assert "https://other.example" in response.message
+    assert "other.example" not in response.message
     assert "secret" not in response.message

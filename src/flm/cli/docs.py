@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 import flm
+from flm.cli import error_table
 from flm.cli.commands import Context, Group, Option, help_text
 from flm.cli.error_index import scan
 from flm.cli.root import flm as root
@@ -110,15 +111,46 @@ def _errors(words: Words) -> Iterator[str]:
     )
     yield from ("", "## " + words(N_("Errors of the API")), "")
     yield words(
-        N_("In OpenAI's shape, always in English. An engine's own errors keep their status and "
-           "code.")
+        N_("Always in English, in the form of the client's dialect. OpenAI's clients get the code "
+           "and the type, Anthropic's their own status and type, Ollama's the status and the "
+           "message alone. Clients of Anthropic read from its first words that a prompt is too "
+           "long. `Retry-After` is in seconds; `x-should-retry: false` says that the same request "
+           "would fail again, and SDKs then leave it at that.")
+    )  # fmt: skip
+    yield from ("", "### " + words(N_("Said by FLM itself")), "")
+    yield from _table(
+        [*_TOLD, N_("Message")],
+        [(*error_table.cells(error_table.of_api(e)), e.message or "-") for e in api],
+        words,
+    )
+    yield from ("", "### " + words(N_("What engines say, and what becomes of it")), "")
+    yield words(
+        N_("What an engine says is kept where it helps, without addresses, paths and keys. What is "
+           "the engine's own trouble is never told as the client's.")
     )  # fmt: skip
     yield ""
     yield from _table(
-        [N_("Status"), N_("Code"), N_("Message")],
-        [(str(e.status), f"`{e.code}`", e.message or "-") for e in api],
+        [N_("What happened"), N_("Engine"), N_("It answers"), *_TOLD, N_("Message")],
+        [_engines_error(shape, words) for shape in error_table.SHAPES],
         words,
     )
+
+
+_TOLD = (
+    N_("Status"), N_("Code"), N_("OpenAI: type"), N_("Anthropic: status, type"), "Retry-After",
+    "x-should-retry",
+)  # fmt: skip
+
+
+def _engines_error(shape: error_table.Shape, words: Words) -> Sequence[str]:
+    error = error_table.explained(shape)
+    said = error_table.told(error)
+    body = f" `{shape.body}`" if shape.body else ""
+    message = said.message
+    if said.anthropic_message != message:
+        message += f" (Anthropic: {said.anthropic_message.removesuffix(message).strip()} …)"
+    answer = f"{shape.status}{body}"
+    return (words(shape.what), shape.engine, answer, *error_table.cells(said), message)
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], words: Words) -> Iterator[str]:

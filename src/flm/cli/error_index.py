@@ -19,11 +19,16 @@ _CODE = re.compile(r"[a-z][a-z0-9_]+")
 
 
 class ApiError(NamedTuple):
-    """An answer of the API: HTTP status, code, and its English sentence."""
+    """An answer of the API: HTTP status, code, its English sentence, and what else `Refusal` takes:
+    OpenAI's type, seconds for `Retry-After` (0: none), `x-should-retry` (`true`, `false` or '').
+    """
 
     status: int
     code: str
     message: str
+    kind: str = "invalid_request_error"
+    retry_after: int = 0
+    should_retry: str = ""
 
 
 class CommandError(NamedTuple):
@@ -83,13 +88,26 @@ class _Reader:
             return None
         if not (isinstance(code.value, str) and _CODE.fullmatch(code.value)):
             return None
-        return ApiError(status.value, code.value, self._text(call.args[2]))
+        message = self._text(call.args[2])
+        if _name(call) not in ("Refusal", "EngineError"):
+            return ApiError(status.value, code.value, message)
+        retry_after = self._constant(_keyword(call, "retry_after"))
+        should_retry = self._constant(_keyword(call, "should_retry"))
+        return ApiError(
+            status.value,
+            code.value,
+            message,
+            self._text(_keyword(call, "kind")) or ApiError._field_defaults["kind"],
+            retry_after if isinstance(retry_after, int) else 0,
+            str(should_retry).lower() if isinstance(should_retry, bool) else "",
+        )
 
     def _broken_stream(self, call: ast.Call) -> ApiError | None:
         if _name(call) != "StreamBroken" or not call.args:
             return None
         code = self._text(_keyword(call, "code")) or "stream_interrupted"
-        return ApiError(502, code, self._text(call.args[0]))
+        message = self._text(call.args[0])
+        return ApiError(502, code, message, "upstream_error", 0, "false")
 
     def command_error(self, call: ast.Call) -> Iterator[CommandError]:
         """The error of the command that this call makes, if it makes one."""
@@ -101,6 +119,12 @@ class _Reader:
             code = self._text(_keyword(call, "code")) or kind.code
             remedy = self._text(_keyword(call, "remedy"))
             yield CommandError(code, kind.exit_code, message, remedy)
+
+    def _constant(self, node: ast.expr | None) -> object:
+        """The value of a literal, or of a name for one; None for what is computed."""
+        if isinstance(node, ast.Name):
+            node = self._constants.get(node.id)
+        return node.value if isinstance(node, ast.Constant) else None
 
     def _text(self, node: ast.expr | None) -> str:
         """The text of a literal, of `N_("…")`, of a name for one; '' for what is computed.

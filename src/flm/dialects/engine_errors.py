@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from flm.dialects.overflow import overflow_in, says_so
 from flm.dialects.redaction import cleaned
 from flm.dialects.said import Said, read
-from flm.domain.addresses import destination
-from flm.errors import EngineError
+from flm.errors import EngineError, Overflow
 from flm.wire.snapshot import Target
 
 RETRY_AFTER = 5
@@ -52,60 +52,51 @@ def explain(
     return _failed(seen)
 
 
-_OVERFLOW = re.compile(
-    r"exceeds? the (?:available )?context|context (?:length|size|window)|maximum context"
-    r"|prompt is too long|too many tokens|context_length_exceeded"
-)
-_OVERFLOW_NUMBERS = (
-    re.compile(r"request \((?P<prompt>\d{1,15}) tokens\) .{0,60}?\((?P<context>\d{1,15}) tokens\)"),
-    re.compile(
-        r"maximum context length is (?P<context>\d{1,15}) tokens"
-        r".{0,80}?(?:requested|prompt contains(?: at least)?|has) (?P<prompt>\d{1,15})"
-        r"(?: (?:input|output))?(?P<unit> tokens| characters)?"
-    ),
-)
-
-
 def _context_overflow(seen: _Seen) -> EngineError | None:
     known = "exceed_context_size_error" in (seen.said.kind, seen.said.code)
     at_fault = seen.status in (200, 400, 413, 422) or (seen.status == 500 and "exceed" in seen.text)
-    if not known and not (at_fault and _OVERFLOW.search(seen.text)):
+    if not known and not (at_fault and says_so(seen.text)):
         return None
-    prompt, context, unit = seen.said.prompt_tokens, seen.said.context, "tokens"
-    for pattern in _OVERFLOW_NUMBERS:
-        found = pattern.search(seen.text)
-        if found and (prompt is None or context is None):
-            named = found.groupdict()
-            prompt, context = int(named["prompt"]), int(named["context"])
-            unit = (named.get("unit") or " tokens").strip()
-    if prompt is not None and context is not None:
-        message = f"The prompt has {prompt} {unit}, the model's context holds {context} tokens."
-    else:
+    overflow, unit = overflow_in(seen.said, seen.text)
+    if overflow is None:
         message = (seen.message or "The prompt does not fit into the model's context").rstrip(".")
         if seen.target is not None and seen.target.num_ctx is not None:
             message += f" ({seen.target.num_ctx} tokens)"
         message += "."
-    wanted = prompt if unit == "tokens" else None
-    return EngineError(
+    else:
+        message = _too_long(overflow, unit)
+    less = "Shorten it, lower max_tokens" if overflow and overflow.output else "Shorten it"
+    counted = overflow if unit == "tokens" else None
+    message += f" {less}, or {_larger_context(seen, counted)}."
+    error = EngineError(
         400,
         "context_length_exceeded",
-        f"{message} Shorten it, or {_larger_context(seen, wanted)}.",
+        message,
         param="input" if "input length" in seen.text else "messages",
         should_retry=False,
     )
+    error.overflow = counted
+    return error
 
 
-def _larger_context(seen: _Seen, prompt: int | None) -> str:
+def _too_long(overflow: Overflow, unit: str) -> str:
+    prompt = f"{'at least ' if overflow.at_least else ''}{overflow.prompt} {unit}"
+    answer = f" and the answer may have {overflow.output}" if overflow.output else ""
+    return f"The prompt has {prompt}{answer}, the model's context holds {overflow.context} tokens."
+
+
+def _larger_context(seen: _Seen, overflow: Overflow | None) -> str:
     """The setting that holds: FLM's own where it asks for the context, else the engine's."""
     target = seen.target
     if target is None or (target.dialect != "ollama" and target.engine != "embedded"):
         if seen.said.kind == "exceed_context_size_error":
             return "start llama.cpp with a larger --ctx-size; its --parallel slots share it"
-        if "maximum context length" in seen.text:
+        if "maximum context length is" in seen.text:
             return "start the engine with a larger context (vLLM: --max-model-len)"
         return "give the engine a larger context (llama.cpp: --ctx-size, vLLM: --max-model-len)"
     # Room for an answer as well; a power of two, because that is what people set.
-    tokens = str(1 << (prompt + prompt // 4).bit_length()) if prompt else "N"
+    wanted = overflow.prompt + max(overflow.output, overflow.prompt // 4) if overflow else 0
+    tokens = str(1 << wanted.bit_length()) if wanted else "N"
     return f"run: flm config set engines.{target.engine}.num_ctx {tokens}"
 
 
@@ -155,8 +146,8 @@ def _redirects(seen: _Seen) -> EngineError | None:
     return EngineError(
         502,
         "engine_redirects",
-        f"{name} redirects to {destination(seen.headers.get('location', ''))}, and FLM follows no"
-        " redirects. If the engine is there, add that URL: flm engines add NAME --url URL.",
+        f"{name} redirects elsewhere, and FLM follows no redirects. `flm engines list` says where;"
+        " if the engine is there, add that URL: flm engines add NAME --url URL.",
         kind="upstream_error",
         should_retry=False,
     )
