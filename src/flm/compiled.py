@@ -46,6 +46,8 @@ MODULES: tuple[str, ...] = (
     "flm.wire.journal",
     "flm.dialects.body",
     "flm.gateway.endpoints.passage",
+    "flm.gateway.endpoints.streamed",
+    "flm.gateway.endpoints.whole",
     "flm.gateway.endpoints.relay",
     "flm.gateway.running",
 )

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from flm.dialects.engine import CODECS
 from flm.dialects.openai_chat import ChatParams, ChatRequest, parse_chat
-from flm.dialects.shaping import shaped
+from flm.dialects.openai_completions import CompletionRequest, parse_completions
+from flm.dialects.shaping import shaped, shaped_completion
 from flm.domain.parameters import PARAMETERS
 from flm.domain.policy import Policy
 from flm.domain.prompts import filled, pieces
 from flm.domain.publications import Profile
+from flm.errors import Refusal
 from flm.wire.snapshot import Published
 
 NOW = 1_767_225_599.0
@@ -267,3 +269,31 @@ EDGES = [
 def test_a_profile_takes_what_requests_may_have(name: str, value: Any) -> None:
     """The ends of each range are right values of a request."""
     assert fields(request(**{name: PARAMETERS[name].check(value)})) == {name: value}
+
+
+def completion(**fields: object) -> CompletionRequest:
+    """A text completion as a client sends it."""
+    body = msgspec.json.encode({"model": "api", "prompt": "once", **fields})
+    return parse_completions(body, Policy())
+
+
+def test_a_profile_holds_for_text_completions_too() -> None:
+    """Its defaults, and its caps whatever name the client used."""
+    profile = Profile(name="p", defaults={"temperature": 0.5}, caps={"max_tokens": 20})
+    published = Published(name="api", models=("m",), profile=profile)
+    plain = shaped_completion(completion(), published)
+    assert (plain.params.temperature, plain.params.max_tokens) == (0.5, 20)
+    greedy = shaped_completion(completion(max_tokens=900, best_of=3), published)
+    assert bytes(greedy.fields["max_tokens"]) == b"20"
+    assert "max_tokens(capped)" in greedy.dropped
+    sly = shaped_completion(completion(n_predict=900), published)
+    assert sly.params.max_tokens == 20
+    assert "n_predict" not in sly.fields
+
+
+def test_a_template_takes_no_text_completion() -> None:
+    """There is no message it could be laid around."""
+    published = Published(name="api", models=("m",), system=("Be kind.",))
+    with pytest.raises(Refusal) as found:
+        shaped_completion(completion(), published)
+    assert (found.value.status, found.value.code) == (400, "unsupported_operation")

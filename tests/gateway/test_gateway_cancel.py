@@ -10,6 +10,7 @@ import pytest
 from support.gateway import RunningGateway
 from support.raw_client import RawClient, ask, chat, eventually, request
 from support.scripted_engine import (
+    DONE,
     STREAM_HEAD,
     EngineSide,
     ScriptedEngine,
@@ -115,7 +116,7 @@ def test_one_that_leaves_disturbs_no_other(served: RunningGateway, engine: Scrip
         side.request()
         side.send(STREAM_HEAD + as_chunk(event("one")))
         assert go_on.wait(10)
-        side.send(as_chunk(event("two") + b"data: [DONE]\n\n") + b"0\r\n\r\n")
+        side.send(as_chunk(event("two") + DONE) + b"0\r\n\r\n")
 
     engine.script = script
     with RawClient(served.port) as stays, RawClient(served.port) as leaves:

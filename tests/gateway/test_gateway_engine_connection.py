@@ -58,7 +58,7 @@ class Asked:
         self.desk = GatewayDesk(
             clock=SystemClock(), caps=Caps(1000), live=Live(snapshot),
             journal=Journal(Path("nowhere"), "i", current(), 1), table=route_table(), instance="i",
-            send_wake=lambda wake: None, on_idle=lambda live: None,
+            send=lambda message: None, on_idle=lambda live: None,
         )  # fmt: skip
         self.wire = Wire()
         self.engine = connected(self.wire)

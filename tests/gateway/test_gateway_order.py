@@ -115,7 +115,7 @@ def desk(order: Order) -> GatewayDesk:
     return GatewayDesk(
         clock=SystemClock(), caps=Caps(1000), live=Live(snapshot),
         journal=cast("Journal", order), table=route_table(), instance="i",
-        send_wake=lambda wake: None, on_idle=lambda live: None,
+        send=lambda message: None, on_idle=lambda live: None,
     )  # fmt: skip
 
 
@@ -131,10 +131,13 @@ async def relayed(desk: GatewayDesk, order: Order, fed: Fed) -> None:
     """Relay a stream."""
     chat = parse_chat(b'{"model":"m","messages":[{"role":"user"}],"stream":true}', Policy())
     reader = CODECS["openai"].chat_stream(chat, target_at(1), 0, "id")
-    relay = Relay(
-        exchange_at(desk), cast("Connection", order), desk, cast("Asking", fed), reader, ()
-    )
-    await relay.run()
+    relay = Relay(exchange_at(desk), cast("Connection", order), desk, ())
+    try:
+        await relay.run(cast("Asking", fed), reader)
+    except Refusal as refusal:
+        relay.broke(refusal)
+    else:
+        await relay.complete(chat, None)
 
 
 async def test_a_whole_answer_is_recorded_before_it_is_sent(
@@ -197,7 +200,9 @@ async def test_a_refusal_is_recorded_before_it_is_sent(desk: GatewayDesk, order:
 async def test_a_stream_is_recorded_before_its_end_mark(desk: GatewayDesk, order: Order) -> None:
     """The events before it went out at once."""
     await relayed(desk, order, Fed(event("one"), DONE))
-    assert order.done == ["head", event("one"), ("record", 200, ""), ("end", DONE)]
+    mark = b"data: [DONE]\n\n"
+    why = DONE.removesuffix(mark)
+    assert order.done == ["head", event("one"), why, ("record", 200, ""), ("end", mark)]
 
 
 async def test_a_broken_stream_is_recorded_before_its_error(

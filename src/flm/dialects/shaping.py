@@ -14,10 +14,11 @@ import msgspec
 
 from flm.dialects.body import UNREADABLE, first_byte
 from flm.dialects.openai_chat import ChatParams, ChatRequest, Message
+from flm.dialects.openai_completions import CompletionParams, CompletionRequest
 from flm.domain import prompts
 from flm.domain.parameters import PARAMETERS
 from flm.domain.publications import Profile
-from flm.errors import InvalidValue
+from flm.errors import InvalidValue, Refusal
 from flm.wire.snapshot import Published
 
 Raw = msgspec.Raw
@@ -71,50 +72,87 @@ def shaped(chat: ChatRequest, published: Published, now: float) -> ChatRequest:
     engine's. ``fields`` and ``params`` say the same.
     """
     fields = dict(chat.fields)
-    work = _Work(fields, msgspec.structs.replace(chat.params), list(chat.dropped))
+    params = msgspec.structs.replace(chat.params)
+    work = _Work(fields, params, list(chat.dropped))
     values = {prompts.DATE: prompts.day(now)}
     if published.system or published.user:
-        work.frame(prompts.filled(published.system, values), prompts.filled(published.user, values))
+        system, user = (prompts.filled(each, values) for each in (published.system, published.user))
+        _frame(fields, params, system, user)
     profile = published.profile
     if profile is not None:
-        work.lift(profile)
-        work.set_defaults(profile.defaults)
-        work.hold_to(profile.caps)
+        work.lay(profile)
     return msgspec.structs.replace(
         chat,
         fields=fields,
-        params=work.params,
+        params=params,
         dropped=tuple(dict.fromkeys(work.dropped)),
         options={} if profile is None else profile.options,
     )
 
 
+def shaped_completion(request: CompletionRequest, published: Published) -> CompletionRequest:
+    """A text completion with the publication's profile, as `shaped` lays it over a chat.
+
+    Raises `Refusal` 400 `unsupported_operation` where there is a template: a text completion has
+    neither system nor user messages to lay it around.
+    """
+    if published.system or published.user:
+        raise Refusal(
+            400,
+            "unsupported_operation",
+            f"'{published.name}' has a prompt template, which only chats can take.",
+            param="model",
+        )
+    profile = published.profile
+    if profile is None:
+        return request
+    fields = dict(request.fields)
+    params = msgspec.structs.replace(request.params)
+    work = _Work(fields, params, list(request.dropped))
+    work.lay(profile)
+    return msgspec.structs.replace(
+        request, fields=fields, params=params, dropped=tuple(dict.fromkeys(work.dropped))
+    )
+
+
+def _frame(
+    fields: dict[str, Raw], params: ChatParams, system: prompts.Pieces, user: prompts.Pieces
+) -> None:
+    """Lay the template's texts around the client's."""
+    raw = _decode_list(fields["messages"])
+    judged = list(params.messages)
+    if user:
+        last = _last(judged, "user")
+        if last is not None:
+            before, behind = prompts.around(user)
+            raw[last], judged[last] = _around(raw[last], judged[last], before, behind)
+    if system:
+        text = "".join(system)
+        if judged[0].role in _SYSTEM_ROLES:
+            raw[0], judged[0] = _around(raw[0], judged[0], text + _APART, "")
+        else:
+            raw.insert(0, Raw(_encode({"role": "system", "content": text})))
+            judged.insert(0, Message("system", text))
+    fields["messages"] = Raw(_encode(raw))
+    params.messages = judged
+
+
 class _Work:
     """A request that is being changed: its own copies, which nobody else sees."""
 
-    def __init__(self, fields: dict[str, Raw], params: ChatParams, dropped: list[str]) -> None:
+    def __init__(
+        self, fields: dict[str, Raw], params: ChatParams | CompletionParams, dropped: list[str]
+    ) -> None:
         self.fields = fields
         self.params = params
         self.dropped = dropped
+        self._known = frozenset(params.__struct_fields__)
 
-    def frame(self, system: prompts.Pieces, user: prompts.Pieces) -> None:
-        """Lay the template's texts around the client's."""
-        raw = _decode_list(self.fields["messages"])
-        judged = list(self.params.messages)
-        if user:
-            last = _last(judged, "user")
-            if last is not None:
-                before, behind = prompts.around(user)
-                raw[last], judged[last] = _around(raw[last], judged[last], before, behind)
-        if system:
-            text = "".join(system)
-            if judged[0].role in _SYSTEM_ROLES:
-                raw[0], judged[0] = _around(raw[0], judged[0], text + _APART, "")
-            else:
-                raw.insert(0, Raw(_encode({"role": "system", "content": text})))
-                judged.insert(0, Message("system", text))
-        self.fields["messages"] = Raw(_encode(raw))
-        self.params.messages = judged
+    def lay(self, profile: Profile) -> None:
+        """Lay the profile over the fields."""
+        self.lift(profile)
+        self.set_defaults(profile.defaults)
+        self.hold_to(profile.caps)
 
     def lift(self, profile: Profile) -> None:
         """Take what the client wrote by another name, in Ollama's `options` or at the top level,
@@ -139,7 +177,7 @@ class _Work:
         inside: str,
     ) -> None:
         for other, name in known:
-            if name not in ours or other not in given:
+            if name not in ours or name not in self._known or other not in given:
                 continue
             raw = given.pop(other)
             if self._is_set(name) or bytes(raw) == b"null":
@@ -152,17 +190,17 @@ class _Work:
     def set_defaults(self, defaults: Mapping[str, Any]) -> None:
         """Set what the client did not."""
         for name, value in defaults.items():
-            if not self._is_set(name) and name in PARAMETERS:
+            if name in PARAMETERS and name in self._known and not self._is_set(name):
                 self._put(name, value)
 
     def hold_to(self, caps: Mapping[str, float]) -> None:
         """Lower what is above a cap; an answer without a limit gets one."""
         for name, cap in caps.items():
-            if name not in PARAMETERS:
+            if name not in PARAMETERS or name not in self._known:
                 continue
             most = int(cap) if PARAMETERS[name].kind == "whole" else float(cap)
             for each in _LIMITS if name == "max_tokens" else (name,):
-                value = getattr(self.params, each)
+                value = getattr(self.params, each, None)
                 if value is not None and value > most:
                     self._put(each, most)
                     self.dropped.append(f"{each}(capped)")
@@ -174,7 +212,7 @@ class _Work:
 
     def _is_set(self, name: str) -> bool:
         names = _LIMITS if name == "max_tokens" else (name,)
-        return any(getattr(self.params, each) is not None for each in names)
+        return any(getattr(self.params, each, None) is not None for each in names)
 
     def _put(self, name: str, value: Any) -> None:
         self.fields[name] = Raw(_encode(value))

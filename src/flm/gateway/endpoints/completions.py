@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flm.dialects.codec import EngineAnswer, EngineCall, StreamReader
+from flm.dialects.codec import EngineAnswer, EngineCall
 from flm.dialects.engine import CODECS
 from flm.dialects.openai_completions import parse_completions
-from flm.gateway.endpoints.streamed import answer_streamed
+from flm.dialects.shaping import shaped_completion
+from flm.gateway.endpoints.course import Course
+from flm.gateway.endpoints.streamed import PlainTurn, answer_streamed
 from flm.gateway.endpoints.whole import answer_whole
 from flm.wire.snapshot import Target
 
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
 
 
 async def completions(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
-    """A text completion by the least loaded home of the model."""
+    """A text completion, under the publication's profile."""
     request = parse_completions(exchange.body, desk.live.rules.policy)
+    course = Course(exchange, desk, request.model, "completions")
+    if course.published is not None:
+        request = shaped_completion(request, course.published)
     created, answer_id = int(exchange.arrived), "cmpl-" + exchange.id.decode()
 
     def call(target: Target) -> EngineCall:
@@ -29,14 +34,11 @@ async def completions(exchange: Exchange, connection: Connection, desk: GatewayD
         codec = CODECS[target.dialect]
         return codec.completions_answer(request, target, body, created, answer_id)
 
-    def reader(target: Target) -> StreamReader:
-        return CODECS[target.dialect].completions_stream(request, target, created, answer_id)
+    def turn_at(target: Target) -> PlainTurn:
+        reader = CODECS[target.dialect].completions_stream(request, target, created, answer_id)
+        return PlainTurn(call(target), reader)
 
     if request.stream:
-        await answer_streamed(
-            exchange, connection, desk, request.model, call, reader, "completions", request
-        )
+        await answer_streamed(exchange, connection, desk, course, turn_at, request)
     else:
-        await answer_whole(
-            exchange, connection, desk, request.model, call, read, "completions", request
-        )
+        await answer_whole(exchange, connection, desk, course, call, read, request)

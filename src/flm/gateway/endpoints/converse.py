@@ -7,11 +7,11 @@ translated one, the answer whole or as a stream.
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flm.dialects.codec import EngineAnswer, StreamReader, Usage
-from flm.dialects.conversation import Conversation, Stamp
+from flm.dialects.conversation import Conversation, Keeper, Stamp
 from flm.dialects.engine import CODECS
 from flm.dialects.estimates import estimate
 from flm.dialects.openai_chat import ChatRequest
@@ -19,21 +19,18 @@ from flm.dialects.shaping import shaped
 from flm.dialects.tracing import trace_of
 from flm.dialects.translated import TranslatedStream
 from flm.errors import Refusal
-from flm.gateway.endpoints.asking import OK, Asking
+from flm.gateway.endpoints.asking import Asking
 from flm.gateway.endpoints.counting import Counter
 from flm.gateway.endpoints.course import Course
-from flm.gateway.endpoints.relay import Relay
-from flm.gateway.live import LiveTarget
+from flm.gateway.endpoints.streamed import answer_streamed
 from flm.gateway.media_inline import inline_media
-from flm.gateway.upstream.answer import END, HEAD
+from flm.gateway.upstream.answer import END
 from flm.wire.snapshot import Target
 
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
     from flm.gateway.edge.connection import Connection
     from flm.gateway.exchange import Exchange
-
-STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
 
 
 async def converse(
@@ -54,24 +51,30 @@ async def answer_chat(
 
     None: the client speaks OpenAI's itself.
     """
-    exchange.model = chat.model
-    exchange.streamed = chat.stream
     exchange.body = b""
     native = True
+    course = Course(exchange, desk, chat.model)
     if chat.remote_media:
         chat = await inline_media(chat, desk.media, connection.hold_body)
         native = False  # the client's own words still name the URLs
-    course = Course(exchange, desk, chat.model)
     if course.wants_trace:
         course.follows(trace_of(chat))
     published = course.published
     if published is not None and published.shapes:
         chat = shaped(chat, published, exchange.arrived)
         native = False  # what the owner laid over it stands in `chat` alone
+    asked = chat
+
+    def turn_at(target: Target) -> Turn:
+        return Turn(exchange, target, asked, conversation, native)
+
+    keeper = None if conversation is None else conversation.keeper
     if chat.stream:
-        await _stream(exchange, connection, desk, course, chat, conversation, native)
+        await answer_streamed(
+            exchange, connection, desk, course, turn_at, chat, chat.dropped, keeper
+        )
     else:
-        await _whole(exchange, connection, desk, course, chat, conversation, native)
+        await _whole(exchange, connection, desk, course, turn_at, keeper)
 
 
 class Turn:
@@ -147,16 +150,15 @@ async def _whole(
     connection: Connection,
     desk: GatewayDesk,
     course: Course,
-    chat: ChatRequest,
-    conversation: Conversation | None,
-    native: bool,
+    turn_at: Callable[[Target], Turn],
+    keeper: Keeper | None,
 ) -> None:
     while True:
         live = course.next()
         try:
             with Asking(exchange, desk) as asking:
                 target = asking.use(live) or await asking.woken(live)
-                turn = Turn(exchange, target, chat, conversation, native)
+                turn = turn_at(target)
                 await asking.ask(turn.call, END)
                 answer = turn.read(asking.result(CODECS[target.dialect]))
             break
@@ -172,45 +174,6 @@ async def _whole(
         usage = await turn.counted(desk, answer)
     exchange.usage = usage
     body = turn.written(answer.body, usage)
-    if conversation is not None and conversation.keeper is not None:
-        body = await conversation.keeper(body)
+    if keeper is not None:
+        body = await keeper(body)
     desk.answer(exchange, connection, body, dropped)
-
-
-async def _stream(
-    exchange: Exchange,
-    connection: Connection,
-    desk: GatewayDesk,
-    course: Course,
-    chat: ChatRequest,
-    conversation: Conversation | None,
-    native: bool,
-) -> None:
-    relay = Relay(exchange, connection, desk, chat.dropped)
-    live: LiveTarget | None = None
-    try:
-        while True:
-            live = course.next()
-            try:
-                with Asking(exchange, desk) as asking:
-                    target = asking.use(live) or await asking.woken(live)
-                    turn = Turn(exchange, target, chat, conversation, native)
-                    answer = await asking.ask(turn.call, HEAD)
-                    kind = answer.texts().get("content-type", "").partition(";")[0].strip()
-                    if answer.status != OK or kind.lower() not in STREAM_TYPES:
-                        raise CODECS[target.dialect].error(*await asking.collected(), target)
-                    relay.dropped = turn.call.dropped
-                    await relay.run(asking, turn.reader())
-                break
-            except Refusal as refusal:
-                if relay.spoke or not course.failed(live, refusal):
-                    raise
-    except (Refusal, asyncio.CancelledError) as error:
-        course.note(live, relay.dropped)
-        relay.broke(error)
-        return
-    finally:
-        relay.close()
-    course.answered(live)
-    course.note(live, relay.dropped)
-    await relay.complete(chat, None if conversation is None else conversation.keeper)

@@ -46,6 +46,7 @@ class Course:
         self, exchange: Exchange, desk: GatewayDesk, name: str, api: Api | None = None
     ) -> None:
         """`api`: what an engine must speak by itself to be asked."""
+        exchange.model = name
         self._exchange = exchange
         self._api = api
         self._desk = desk

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from flm.dialects.codec import EngineAnswer, EngineCall
 from flm.dialects.engine import CODECS
 from flm.dialects.openai_embeddings import parse_embeddings
+from flm.gateway.endpoints.course import Course
 from flm.gateway.endpoints.whole import answer_whole
 from flm.wire.snapshot import Target
 
@@ -26,4 +27,5 @@ async def embeddings(exchange: Exchange, connection: Connection, desk: GatewayDe
     def read(target: Target, body: bytes) -> EngineAnswer:
         return CODECS[target.dialect].embeddings_answer(request, target, body)
 
-    await answer_whole(exchange, connection, desk, request.model, call, read)
+    course = Course(exchange, desk, request.model)
+    await answer_whole(exchange, connection, desk, course, call, read)

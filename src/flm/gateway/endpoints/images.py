@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flm.dialects.codec import EngineAnswer, EngineCall
 from flm.dialects.openai_images import image_answer, image_call, parse_image
+from flm.gateway.endpoints.course import Course
 from flm.gateway.endpoints.whole import answer_whole
 from flm.wire.snapshot import Target
 
@@ -25,4 +26,5 @@ async def images(exchange: Exchange, connection: Connection, desk: GatewayDesk) 
     def read(target: Target, body: bytes) -> EngineAnswer:
         return image_answer(request, target, body)
 
-    await answer_whole(exchange, connection, desk, request.model, call, read, "images")
+    course = Course(exchange, desk, request.model, "images")
+    await answer_whole(exchange, connection, desk, course, call, read)

@@ -169,4 +169,5 @@ async def _embed(
         took = desk.clock.now() - began
         return EngineAnswer(embeddings_answer(asked, vectors, usage, took), usage)
 
-    await answer_whole(exchange, connection, desk, name, call, read)
+    course = Course(exchange, desk, name)
+    await answer_whole(exchange, connection, desk, course, call, read)

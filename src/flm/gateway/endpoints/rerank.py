@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flm.dialects.codec import EngineAnswer, EngineCall
 from flm.dialects.openai_rerank import parse_rerank, rerank_answer, rerank_call
+from flm.gateway.endpoints.course import Course
 from flm.gateway.endpoints.whole import answer_whole
 from flm.wire.snapshot import Target
 
@@ -26,4 +27,5 @@ async def rerank(exchange: Exchange, connection: Connection, desk: GatewayDesk) 
     def read(target: Target, body: bytes) -> EngineAnswer:
         return rerank_answer(request, target, body, answer_id)
 
-    await answer_whole(exchange, connection, desk, request.model, call, read, "rerank")
+    course = Course(exchange, desk, request.model, "rerank")
+    await answer_whole(exchange, connection, desk, course, call, read)

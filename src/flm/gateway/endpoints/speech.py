@@ -14,7 +14,7 @@ from flm.errors import Refusal
 from flm.gateway.endpoints.asking import OK, Asking
 from flm.gateway.endpoints.course import Course
 from flm.gateway.endpoints.sound import Sound
-from flm.gateway.endpoints.streamed import answer_streamed
+from flm.gateway.endpoints.streamed import PlainTurn, answer_streamed
 from flm.gateway.live import LiveTarget
 from flm.gateway.upstream.answer import HEAD
 
@@ -29,21 +29,20 @@ _SOUND = re.compile(r"audio/[a-z0-9][a-z0-9.+-]{0,40}|application/octet-stream")
 async def speech(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
     """A text, spoken."""
     request = parse_speech(exchange.body, desk.live.rules.policy)
+    course = Course(exchange, desk, request.model, "speech")
     if request.events:
         await answer_streamed(
             exchange,
             connection,
             desk,
-            request.model,
-            lambda target: speech_call(request, target),
-            lambda target: AudioEvents(request.model, target),
-            "speech",
+            course,
+            lambda target: PlainTurn(
+                speech_call(request, target), AudioEvents(request.model, target)
+            ),
         )
         return
-    exchange.model = request.model
     exchange.streamed = True
     exchange.body = b""
-    course = Course(exchange, desk, request.model, "speech")
     sound = Sound(exchange, connection, desk)
     live: LiveTarget | None = None
     try:

@@ -1,15 +1,15 @@
-"""One question, a stream of events for an answer: what is no conversation, and streams."""
+"""One question, a stream of events for an answer: what all routes that stream have in common."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flm.dialects.codec import EngineCall, StreamReader
+from flm.dialects.conversation import Keeper
 from flm.dialects.engine import CODECS
 from flm.dialects.estimates import Asked
-from flm.domain.traits import Api
 from flm.errors import Refusal
 from flm.gateway.endpoints.asking import OK, Asking
 from flm.gateway.endpoints.course import Course
@@ -26,25 +26,55 @@ if TYPE_CHECKING:
 STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
 
 
+class Turn(Protocol):
+    """What one engine is asked."""
+
+    @property
+    def call(self) -> EngineCall:
+        """The request."""
+        ...
+
+    def reader(self) -> StreamReader:
+        """Reads the engine's stream, and gives the client's events."""
+        ...
+
+
+class PlainTurn:
+    """A `Turn` that is ready made."""
+
+    def __init__(self, call: EngineCall, reader: StreamReader) -> None:
+        self._call = call
+        self._reader = reader
+
+    @property
+    def call(self) -> EngineCall:
+        """The request."""
+        return self._call
+
+    def reader(self) -> StreamReader:
+        """The reader."""
+        return self._reader
+
+
 async def answer_streamed(
     exchange: Exchange,
     connection: Connection,
     desk: GatewayDesk,
-    model: str,
-    call: Callable[[Target], EngineCall],
-    reader: Callable[[Target], StreamReader],
-    api: Api,
+    course: Course,
+    turn_at: Callable[[Target], Turn],
     counted: Asked | None = None,
+    dropped: tuple[str, ...] = (),
+    keeper: Keeper | None = None,
 ) -> None:
-    """Ask the model's engines until one speaks, and pass its events on.
+    """Ask the engines of the `course` until one speaks, and pass its events on.
 
-    The parameters are those of `whole.answer_whole`; `reader` reads the engine's stream.
+    `turn_at` makes the request for an engine (it may refuse); `counted`: what tokens are guessed
+    from where the engine tells none; `dropped`: what no engine gets; `keeper`: see
+    `Conversation.keeper`.
     """
-    exchange.model = model
     exchange.streamed = True
     exchange.body = b""
-    course = Course(exchange, desk, model, api)
-    relay = Relay(exchange, connection, desk, ())
+    relay = Relay(exchange, connection, desk, dropped)
     live: LiveTarget | None = None
     try:
         while True:
@@ -52,13 +82,13 @@ async def answer_streamed(
             try:
                 with Asking(exchange, desk) as asking:
                     target = asking.use(live) or await asking.woken(live)
-                    asked = call(target)
-                    relay.dropped = asked.dropped
-                    answer = await asking.ask(asked, HEAD)
+                    turn = turn_at(target)
+                    relay.dropped = turn.call.dropped
+                    answer = await asking.ask(turn.call, HEAD)
                     kind = answer.texts().get("content-type", "").partition(";")[0].strip()
                     if answer.status != OK or kind.lower() not in STREAM_TYPES:
                         raise CODECS[target.dialect].error(*await asking.collected(), target)
-                    await relay.run(asking, reader(target))
+                    await relay.run(asking, turn.reader())
                 break
             except Refusal as refusal:
                 if relay.spoke or not course.failed(live, refusal):
@@ -69,5 +99,6 @@ async def answer_streamed(
         return
     finally:
         relay.close()
+    course.answered(live)
     course.note(live, relay.dropped)
-    await relay.complete(counted, None)
+    await relay.complete(counted, keeper)

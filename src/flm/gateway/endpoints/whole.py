@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from flm.dialects.codec import EngineAnswer, EngineCall
 from flm.dialects.engine import CODECS
 from flm.dialects.estimates import Asked, estimate
-from flm.domain.traits import Api
 from flm.errors import Refusal
 from flm.gateway.endpoints.asking import Asking
 from flm.gateway.endpoints.course import Course
@@ -25,21 +24,17 @@ async def answer_whole(
     exchange: Exchange,
     connection: Connection,
     desk: GatewayDesk,
-    model: str,
+    course: Course,
     call: Callable[[Target], EngineCall],
     read: Callable[[Target, bytes], EngineAnswer],
-    api: Api | None = None,
     counted: Asked | None = None,
 ) -> None:
-    """Ask the model's engines until one answers, and send what it said.
+    """Ask the engines of the `course` until one answers, and send what it said.
 
-    `call` makes the request for an engine (it may refuse), `read` the client's answer of its own.
-    `api`: what an engine must speak by itself to be asked; `counted`: what tokens are guessed
-    from where the engine tells none.
+    `call` makes the request for an engine (it may refuse), `read` the client's answer of its own;
+    `counted`: what tokens are guessed from where the engine tells none.
     """
-    exchange.model = model
     exchange.body = b""
-    course = Course(exchange, desk, model, api)
     while True:
         live = course.next()
         try:
