@@ -84,7 +84,7 @@ lock: $(VENV)/.runtime  ## make the lock files again; ARGS="--upgrade" takes new
 	$(COMPILE) $(ARGS) --extra embedded --group dev pyproject.toml -o requirements/dev.txt
 
 clean:  ## remove what the targets above made, .venv included
-	rm -rf $(VENV) .bench .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .bench .clients .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 SOURCES := scripts/environment requirements/uv.txt requirements/build.txt pyproject.toml
 

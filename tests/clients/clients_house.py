@@ -39,7 +39,8 @@ PIXEL_BYTES = base64.b64decode(PIXEL)
 
 class House(NamedTuple):
     """A running FLM: `words`, `long` and `embedder` in a real llama.cpp, `stage/…` on an engine
-    of OpenAI's API, `ollama/…` on an Ollama, and `claude-*` published.
+    of OpenAI's API, `ollama/…` on an Ollama; `claude-*` and `gpt-*` are published and lead to
+    `stage/coder`.
     """
 
     flm: Flm

@@ -106,21 +106,24 @@ NOTE = "日本語の note 😀"
 WRITE = f"printf '%s' '{NOTE}' > note.txt && cat note.txt"
 """The shell line by which the coder leaves a file."""
 
-SHELLS: Mapping[str, Mapping[str, Any]] = {
+MEANS: Mapping[str, Mapping[str, Any]] = {
+    "functions__exec": {
+        "input": f"const ran = await tools.exec_command({{cmd: {json.dumps(WRITE)}}});\n"
+        "text(ran.output);"
+    },
+    "apply_patch": {"input": f"*** Begin Patch\n*** Add File: note.txt\n+{NOTE}\n*** End Patch\n"},
     "exec_command": {"cmd": WRITE},
-    "shell_command": {"command": WRITE},
-    "shell": {"command": ["bash", "-c", WRITE]},
     "Bash": {"command": WRITE, "description": "Write a note"},
 }
-"""The tools by which coding agents run commands, with what such a call looks like."""
+"""The tools by which coding agents change files, the one a coder likes best first, with what such
+a call looks like: Codex's code mode, its patches, its shell; Claude Code's shell."""
 
 
 def _coded(asked: Asked) -> Said:
-    """Writes a file by the shell that is on offer, then says what it read."""
+    """Leaves a note by the means that are on offer, then says what it heard of it."""
     if asked.results:
-        read = "read it" if NOTE in asked.results[-1] else "did not find it"
-        return Said(("Wrote the note", f" and {read}."))
-    name = next((name for name in asked.tools if name in SHELLS), None)
+        return Said(("Wrote the note, and heard: ", asked.results[-1].rpartition("\n")[2]))
+    name = next((name for name in MEANS if name in asked.tools), None)
     if name is None:
-        return Said(("No shell among ", ", ".join(asked.tools)))
-    return Said(("I write a note.",), calls=(Call("call_1", name, dict(SHELLS[name])),))
+        return Said(PIECES)
+    return Said(("I write a note.",), calls=(Call("call_1", name, dict(MEANS[name])),))

@@ -12,6 +12,7 @@ pytest.importorskip("gguf", reason="pip install '.[embedded]'")
 
 from clients_engines import ActingEngine, OllamaActor, OpenAiActor
 from clients_house import SENTENCE, House
+from clients_node import installed
 
 from support.gguf_models import write_scripted
 from support.running_flm import Flm
@@ -27,6 +28,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             {"OLLAMA_HOST": f"127.0.0.1:{ollama.port}"},
         )
         with flm.services() as services:
+            services.settings.set("engines.embedded.num_ctx", "32768")
             for file, more in (("words", {}), ("embedder", {"embeddings": True})):
                 services.models.add(str(write_scripted(folder / f"{file}.gguf", SENTENCE, **more)))
             long = write_scripted(folder / "long.gguf", SENTENCE, context=65_536)
@@ -36,7 +38,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         served = flm.start()
         try:
             flm.tell("engines", "detect")
-            flm.tell("api", "create", "claude-*", "--model", "stage/actor")
+            for names in ("claude-*", "gpt-*"):
+                flm.tell("api", "create", names, "--model", "stage/coder")
             yield House(flm, served, key, openai, ollama)
         finally:
             flm.close()
@@ -50,8 +53,7 @@ def engine(request: pytest.FixtureRequest, house: House) -> Iterator[ActingEngin
     found.refusals.clear()
 
 
-@pytest.fixture
-def cwd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of the test's own that it works in."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+@pytest.fixture(scope="session")
+def node() -> Path:
+    """The folder of the clients that come from npm."""
+    return installed()
