@@ -6,32 +6,40 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bench import nginx, upstream
+from bench.events import MODEL
 from bench.load import ask
 from bench.processes import Failed, Processes, free_port, wait_until
 
 SGLANG = Path(".bench/sglang-router/bin/python")
 FLM = Path(sys.executable).with_name("flm")
 
+ENGINE = "bench"
+"""What FLM's engine is called there."""
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
     """Something that serves `/v1/chat/completions` on a port; `pids` by what they are."""
 
     name: str
     port: int
     pids: dict[str, int]
-    model: str = upstream.MODEL
+    model: str = MODEL
     key: str = ""
 
     @property
     def all_pids(self) -> list[int]:
         """Every process whose time and memory are this candidate's."""
         return list(self.pids.values())
+
+    def asked_for(self, model: str) -> Candidate:
+        """The same, asked for the model by another name."""
+        return replace(self, model=model)
 
     def answers(self) -> bool:
         """Whether a chat gets its answer through it now."""
@@ -95,10 +103,10 @@ class Flm:
         self._environment = {"FLM_DATA_DIR": str(self.data), "FLM_LANG": "en"}
         self.key = ""
 
-    def add_engine(self, port: int) -> None:
+    def add_engine(self, port: int, kind: str = "custom") -> None:
         """`flm engines add` and `flm api-keys create`."""
         url = f"http://127.0.0.1:{port}"
-        self.run("engines", "add", "bench", "--url", url, "--kind", "custom")
+        self.run("engines", "add", ENGINE, "--url", url, "--kind", kind)
         self.key = self.run("api-keys", "create", "--label", "bench")["api_key"]
 
     def start(self, core: int | None) -> Candidate:

@@ -41,6 +41,16 @@ def head(length: int, key: str, path: str = "/v1/chat/completions") -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
+def whole_size(data: bytes) -> int | None:
+    """How long the answer will be, once its head is whole."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return None
+    lower = data[:end].lower()
+    at = lower.find(b"content-length:")
+    return end + 4 + int(lower[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else end + 4
+
+
 def ask(port: int, body: bytes, key: str, path: str = "/v1/chat/completions") -> int:
     """The status of one request; 0 when there is no answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

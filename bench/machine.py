@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -72,6 +75,31 @@ def need_idle_cores(seconds: float = 2.0) -> None:
         raise NotMeasurable(
             f"not measurable: fewer than 2 cores were idle over 80 % for {seconds:.0f} s ({shares})"
         )
+
+
+def allow_many_files() -> int:
+    """Open as many files as this process may ask for by itself; how many that is."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+@contextlib.contextmanager
+def many_files(needed: int) -> Iterator[None]:
+    """The same for a while: what is started before or after has the user's own limit."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = allow_many_files()
+    try:
+        if hard < needed:
+            raise NotMeasurable(f"not measurable: {needed} open files, and only {hard} are allowed")
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def open_files(pid: int) -> int:
+    """How many files and sockets a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def cpu_seconds(pids: list[int]) -> float:

@@ -17,6 +17,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log error;
 events {{ worker_connections 8192; }}
 http {{
+    client_max_body_size 0;
     access_log off;
     default_type application/json;
     keepalive_requests 1000000000;

@@ -8,7 +8,7 @@ import socket
 import time
 from collections import deque
 
-from bench.load import Answers, head
+from bench.load import Answers, head, whole_size
 
 
 class OpenLoop:
@@ -77,7 +77,7 @@ class OpenLoop:
             self._lost(number)
             return
         data = self._partial.pop(number, b"") + data
-        size = _whole_size(data)
+        size = whole_size(data)
         if size is None or len(data) < size:
             self._partial[number] = data
             return
@@ -112,13 +112,3 @@ class OpenLoop:
             errors=self._errors,
             load_cpu=cpu,
         )
-
-
-def _whole_size(data: bytes) -> int | None:
-    """How long the answer will be, once its head is whole."""
-    end = data.find(b"\r\n\r\n")
-    if end < 0:
-        return None
-    lower = data[:end].lower()
-    at = lower.find(b"content-length:")
-    return end + 4 + int(lower[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else end + 4

@@ -11,7 +11,7 @@ from typing import Any
 from bench.candidates import Candidate
 from bench.load import Answers, closed_loop
 from bench.machine import busy_share, core_times, cpu_seconds, pss_megabytes
-from bench.streams import Streamed, Streams
+from bench.streams import Asking, Streamed, Streams, openai
 from bench.upstream import PERIOD, request_body
 
 CONNECTIONS = 32
@@ -102,22 +102,28 @@ class StreamRound:
 
 
 def stream_round(
-    candidate: Candidate, engine: list[int], count: int, seconds: float
+    candidate: Candidate,
+    engine: list[int],
+    count: int,
+    seconds: float,
+    *,
+    asking: Asking = openai,
+    period: float = PERIOD,
 ) -> StreamRound:
-    """`count` streams for `seconds`, counted while all of them are open.
+    """`count` streams for `seconds`, counted while all of them are open; `period`: the engine's.
 
     `pace` is chunks delivered against chunks due: under 0.97 somebody could not keep up.
     """
     taken: dict[str, Any] = {}
-    events = int((seconds + 0.5 + count / 250) / PERIOD)  # all still open after `seconds`
+    events = int((seconds + 0.5 + count / 250) / period)  # all still open after `seconds`
 
     def measured(moment: str) -> None:
         taken[moment] = (cpu_seconds(candidate.all_pids), cpu_seconds(engine))
         if moment == "begin":
             taken["memory"] = memory(candidate)
 
-    body = request_body(candidate.model, events=events)
-    streams = Streams(candidate.port, body, candidate.key, count=count, events=events)
+    asked = asking(candidate.model, events)
+    streams = Streams(candidate.port, asked, candidate.key, count=count, events=events)
     streamed = streams.run(seconds, measured)
     settle(candidate)
     (own, engines), (own_after, engines_after) = taken["begin"], taken["end"]
@@ -126,7 +132,7 @@ def stream_round(
         cpu_per_chunk=1e6 * (own_after - own) / max(1, streamed.chunks),
         candidate_cpu=(own_after - own) / streamed.seconds,
         engine_cpu=(engines_after - engines) / streamed.seconds,
-        pace=streamed.chunks / (count * streamed.seconds / PERIOD),
+        pace=streamed.chunks / (count * streamed.seconds / period),
         memory=taken["memory"],
     )
 

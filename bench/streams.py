@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import select
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.events import MARK
 from bench.load import head
-from bench.upstream import MARK
+from bench.upstream import MESSAGES, request_body
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A stream as a client asks for it: where, how, and what its last bytes hold."""
+
+    path: str
+    body: bytes
+    end: bytes
+
+
+Asking = Callable[[str, int], Asked]
+"""Makes what is asked of a model and a number of events."""
+
+
+def openai(model: str, events: int) -> Asked:
+    """OpenAI's chat completions."""
+    body = request_body(model, events=events)
+    return Asked(path="/v1/chat/completions", body=body, end=b"data: [DONE]\n\n")
+
+
+def ollama(model: str, events: int) -> Asked:
+    """Ollama's own `/api/chat`."""
+    asked = {"model": model, "messages": MESSAGES, "options": {"num_predict": events}}
+    body = json.dumps({**asked, "stream": True}).encode()
+    return Asked(path="/api/chat", body=body, end=b'"eval_duration":')
+
+
+def anthropic(model: str, events: int) -> Asked:
+    """Anthropic's Messages: what the system says stands beside the messages."""
+    system, *messages = MESSAGES
+    asked = {"model": model, "system": system["content"], "messages": messages}
+    body = json.dumps({**asked, "max_tokens": events, "stream": True}).encode()
+    return Asked(path="/v1/messages", body=body, end=b'{"type":"message_stop"}\n\n')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +63,10 @@ class Streamed:
 class Streams:
     """`count` streams at once, each read to its end; a stream that is not whole is an error."""
 
-    def __init__(self, port: int, body: bytes, key: str, *, count: int, events: int) -> None:
+    def __init__(self, port: int, asked: Asked, key: str, *, count: int, events: int) -> None:
         self._port = port
-        self._request = head(len(body), key) + body
+        self._request = head(len(asked.body), key, asked.path) + asked.body
+        self._end = asked.end
         self._count = count
         self._events = events
         self._poll = select.epoll()
@@ -93,7 +130,7 @@ class Streams:
             self._marks[number] = self._marks.get(number, 0) + marks
         tail = self._tails[number] = (self._tails[number] + data)[-64:]
         if tail.endswith(b"\r\n0\r\n\r\n"):
-            whole = b"data: [DONE]\n\n" in tail and self._marks.get(number) == self._events
+            whole = self._end in tail and self._marks.get(number) == self._events
             self._close(number, "" if whole else f"not whole: {tail!r}")
         elif not data:
             self._close(number, f"cut off: {tail!r}")

@@ -7,12 +7,13 @@ import time
 from dataclasses import dataclass
 
 from bench.candidates import Candidate, Flm
+from bench.events import MODEL
 from bench.load import Answers
 from bench.machine import pss_megabytes
 from bench.openloop import OpenLoop
 from bench.processes import Failed, Processes, wait_until
 from bench.rounds import settle
-from bench.upstream import MODEL, request_body
+from bench.upstream import request_body
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,25 +2,29 @@
 
 The static one is nginx with `return 200`: the fastest HTTP server at hand, so that the upstream
 is no part of what is measured. The streaming one is this file run as a program: it sends each
-client an event every 10 ms, on raw sockets, the clients spread evenly over the 10 ms.
+client an event once in a period (10 ms), on raw sockets, the clients spread evenly over it. It
+is an engine that speaks OpenAI's language, or an Ollama.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import select
 import socket
-import sys
 import time
 from collections import deque
+from collections.abc import Mapping
 
-MODEL = "bench"
-
-MARK = b"~"
-"""Stands exactly once in each streamed event, and nowhere else: events are counted by it."""
+from bench.events import MODEL, TAG, Events, OllamaEvents, OpenAiEvents, ollama_answer
+from bench.machine import allow_many_files
 
 PERIOD = 0.010
-GROUPS = 10
+STEP = 0.001
+"""Each group of clients gets its events one step after the one before."""
+
+LARGE = 1 << 20
+"""Bytes of a body beyond which the engine does not look into it: it is no stream's."""
 
 ANSWER = json.dumps(
     {
@@ -59,38 +63,45 @@ ANSWERS = {
 }
 """What both engines say where nothing is streamed; any other path is a 404."""
 
+OLLAMA_ANSWERS = {
+    b"/": "Ollama is running",
+    b"/api/version": json.dumps({"version": "0.33.0"}),
+    b"/api/tags": json.dumps(
+        {
+            "models": [
+                {
+                    "name": TAG,
+                    "model": TAG,
+                    "modified_at": "2026-11-21T11:44:59.609989492Z",
+                    "size": 6483199,
+                    "digest": "a4038cc76b24e9c80a048001259453369e782ce2c05b437dac1b876fe34b64be",
+                    "details": {"format": "gguf", "family": "llama", "context_length": 8192},
+                    "capabilities": ["completion"],
+                }
+            ]
+        }
+    ),
+    b"/api/ps": json.dumps({"models": [{"name": TAG, "model": TAG, "context_length": 8192}]}),
+    b"/api/chat": json.dumps(ollama_answer("A reverse proxy takes requests.")),
+    b"/v1/chat/completions": ANSWER,
+}
+"""What an Ollama says where nothing is streamed."""
+
+STREAMS = (b"/v1/chat/completions", b"/api/chat")
+
+
+MESSAGES = [
+    {"role": "system", "content": "You are a helpful assistant. Answer in two sentences."},
+    {"role": "user", "content": "What is a reverse proxy? " + "I run models at home. " * 12},
+    {"role": "assistant", "content": "It stands before servers and passes requests on. " * 3},
+    {"role": "user", "content": "And why would I want one?"},
+]
+
 
 def request_body(model: str, *, events: int = 0) -> bytes:
     """A chat of a few turns, 0.9 kB with its head; with `events` a stream of so many."""
-    messages = [
-        {"role": "system", "content": "You are a helpful assistant. Answer in two sentences."},
-        {"role": "user", "content": "What is a reverse proxy? " + "I run models at home. " * 12},
-        {"role": "assistant", "content": "It stands before servers and passes requests on. " * 3},
-        {"role": "user", "content": "And why would I want one?"},
-    ]
-    body = {"model": model, "messages": messages, "max_tokens": events or 64}
+    body = {"model": model, "messages": MESSAGES, "max_tokens": events or 64}
     return json.dumps({**body, "stream": True} if events else body).encode()
-
-
-def _event(content: str) -> bytes:
-    chunk = {
-        "id": "chatcmpl-7f3a1c5e9b2d4f60",
-        "object": "chat.completion.chunk",
-        "created": 1763700000,
-        "model": MODEL,
-        "choices": [{"index": 0, "delta": {"content": content}, "finish_reason": None}],
-    }
-    data = b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-EVENT = _event(" word~")
-WHY = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
-DONE = b"%x\r\n%b\r\ne\r\ndata: [DONE]\n\n\r\n0\r\n\r\n" % (len(WHY), WHY)
-HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
-    b"transfer-encoding: chunked\r\n\r\n"
-)
 
 
 def _sized(status: str, body: bytes) -> bytes:
@@ -102,31 +113,44 @@ def _sized(status: str, body: bytes) -> bytes:
 
 
 class Client:
-    """One connection: what it sent so far, and how many events it still gets."""
+    """One connection: what it sent so far, how long that will be, how many events it still gets."""
 
-    __slots__ = ("left", "received", "socket")
+    __slots__ = ("left", "received", "socket", "wanted")
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
-        self.received = b""
+        self.received = bytearray()
+        self.wanted = 0
         self.left = 0
+
+    def whole(self) -> bool:
+        """Whether the request is whole."""
+        if not self.wanted:
+            end = self.received.find(b"\r\n\r\n")
+            if end < 0:
+                return False
+            self.wanted = end + 4 + _content_length(bytes(self.received[:end]))
+        return len(self.received) >= self.wanted
 
 
 class StreamingEngine:
-    """`max_tokens` events to each client that asks for a stream, then `[DONE]`."""
+    """As many events as are asked for to each client that asks for a stream, then its end."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(
+        self, port: int, events: Events, answers: Mapping[bytes, str], period: float
+    ) -> None:
+        self._events = events
+        self._answers = answers
         self._server = socket.create_server(("127.0.0.1", port), backlog=4096)
         self._server.setblocking(False)
         self._poll = select.epoll()
         self._poll.register(self._server, select.EPOLLIN)
         self._clients: dict[int, Client] = {}
-        self._groups: list[deque[Client]] = [deque() for _ in range(GROUPS)]
+        self._groups: list[deque[Client]] = [deque() for _ in range(round(period / STEP))]
         self._next_group = 0
 
     def serve(self) -> None:
         """Answer until killed: one group of clients gets its event every millisecond."""
-        step = PERIOD / GROUPS
         due = time.monotonic()
         turn = 0
         while True:
@@ -136,8 +160,8 @@ class StreamingEngine:
                     self._ready(number)
             if time.monotonic() >= due:
                 self._send_to(self._groups[turn])
-                turn = (turn + 1) % GROUPS
-                due += step
+                turn = (turn + 1) % len(self._groups)
+                due += STEP
 
     def _ready(self, number: int) -> None:
         if number == self._server.fileno():
@@ -159,35 +183,46 @@ class StreamingEngine:
             client.socket.close()
             return
         client.received += data
-        head, end, body = client.received.partition(b"\r\n\r\n")
-        if end and len(body) >= _content_length(head):
-            client.received = b""
-            self._answer(client, head.split(b" ", 2)[1], body)
+        if client.whole():
+            request, client.received, client.wanted = client.received, bytearray(), 0
+            self._answer(client, request)
 
-    def _answer(self, client: Client, path: bytes, body: bytes) -> None:
-        asked = json.loads(body) if path == b"/v1/chat/completions" else {}
+    def _answer(self, client: Client, request: bytearray) -> None:
+        path = bytes(request.split(b" ", 2)[1]) if len(request) < LARGE else STREAMS[0]
+        asked = {}
+        if path in STREAMS and len(request) < LARGE:
+            asked = json.loads(request.partition(b"\r\n\r\n")[2])
         if asked.get("stream"):
-            client.left = (
-                asked.get("max_tokens") or asked["max_completion_tokens"]
-            )  # SGLang renames
-            client.socket.sendall(HEAD)
+            client.left = _events_asked(asked)
+            client.socket.sendall(self._events.head)
             self._groups[self._next_group].append(client)
-            self._next_group = (self._next_group + 1) % GROUPS
-        elif path in ANSWERS:
-            client.socket.sendall(_sized("200 OK", ANSWERS[path].encode()))
+            self._next_group = (self._next_group + 1) % len(self._groups)
+        elif path in self._answers:
+            client.socket.sendall(_sized("200 OK", self._answers[path].encode()))
         else:
             client.socket.sendall(_sized("404 Not Found", b'{"error":{"message":"not found"}}'))
 
     def _send_to(self, group: deque[Client]) -> None:
+        event = self._events.event() if group else b""
         for _ in range(len(group)):
             client = group.popleft()
             try:
-                client.socket.sendall(EVENT if client.left else DONE)
+                client.socket.sendall(event if client.left else self._events.done())
             except OSError:
                 continue  # it has left; reading it says so and forgets it
             if client.left:
                 client.left -= 1
                 group.append(client)
+
+
+def _events_asked(body: dict[str, object]) -> int:
+    """`max_tokens` by any of its names: SGLang renames it, Ollama's stands in its options."""
+    options = body.get("options")
+    asked = body.get("max_tokens") or body.get("max_completion_tokens")
+    if isinstance(options, dict):
+        asked = options["num_predict"]
+    assert isinstance(asked, int)
+    return asked
 
 
 def _content_length(head: bytes) -> int:
@@ -198,5 +233,18 @@ def _content_length(head: bytes) -> int:
     return 0
 
 
+def main() -> None:
+    """Serve on the port that is given."""
+    parser = argparse.ArgumentParser(prog="python -m bench.upstream")
+    parser.add_argument("port", type=int)
+    parser.add_argument("--ollama", action="store_true")
+    parser.add_argument("--period", type=float, default=PERIOD)
+    options = parser.parse_args()
+    allow_many_files()
+    events: Events = OllamaEvents() if options.ollama else OpenAiEvents()
+    answers = OLLAMA_ANSWERS if options.ollama else ANSWERS
+    StreamingEngine(options.port, events, answers, options.period).serve()
+
+
 if __name__ == "__main__":
-    StreamingEngine(int(sys.argv[1])).serve()
+    main()
