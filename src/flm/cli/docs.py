@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 import flm
-from flm.cli import error_table
+from flm.cli import api_document, error_table
 from flm.cli.commands import Context, Group, Option, help_text
 from flm.cli.error_index import scan
 from flm.cli.root import flm as root
@@ -40,6 +40,14 @@ def pages(language: Language) -> dict[str, str]:
             ("errors", _errors(words)),
         )
     }
+
+
+def files() -> dict[str, str]:
+    """All that is made from the program, by file name: the pages in every language, and the API's
+    OpenAPI document, which has none.
+    """
+    made = {name: text for language in LANGUAGES for name, text in pages(language).items()}
+    return {**made, "openapi.json": api_document.text()}
 
 
 def _commands(words: Words) -> Iterator[str]:
@@ -84,7 +92,7 @@ def _settings(words: Words) -> Iterator[str]:
     for family in FAMILIES:
         name = f"engines.ENGINE.{family.leaf}{'[MODEL]' if family.per_model else ''}"
         rows.append((name, "-", "-", words(family.doc)))
-    yield from _table([N_("Setting"), N_("Default"), N_("Variable"), N_("Meaning")], rows, words)
+    yield from _table([N_("Setting"), N_("Default"), N_("Environment variable"), N_("Meaning")], rows, words)
 
 
 def _value(value: object) -> str:
@@ -171,14 +179,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     action.add_argument("--check", action="store_true", help="fail when one is stale")
     wanted = parser.parse_args(arguments)
     stale = 0
-    for language in LANGUAGES:
-        for name, text in pages(language).items():
-            path = FOLDER / name
-            if wanted.write:
-                path.write_text(text, encoding="utf-8")
-            elif not path.exists() or path.read_text(encoding="utf-8") != text:
-                stale += 1
-                sys.stdout.write(f"docs/{name} is stale: run python -m flm.cli.docs --write\n")
+    for name, text in files().items():
+        path = FOLDER / name
+        if wanted.write:
+            path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale += 1
+            sys.stdout.write(f"docs/{name} is stale: run python -m flm.cli.docs --write\n")
     return 1 if stale else 0
 
 

@@ -95,7 +95,7 @@ class RouteTable:
             if route.permission not in PERMISSIONS:
                 raise StartError("The route {name} names no permission.", name=route.name)
         self.exact = {(route.method, route.path): route for route in routes if not route.prefix}
-        self._prefixes = [route for route in routes if route.prefix]
+        self.prefixes = [route for route in routes if route.prefix]
         self._paths: dict[bytes, list[bytes]] = {}
         for route in routes:
             if not route.prefix:
@@ -117,7 +117,7 @@ class RouteTable:
         if method == b"OPTIONS" and self._options is not None:
             return self._options
         wanted = b"GET" if method == b"HEAD" else method
-        for candidate in self._prefixes:
+        for candidate in self.prefixes:
             if candidate.method == wanted and path.startswith(candidate.path):
                 return candidate
         raise Refusal(
@@ -139,7 +139,7 @@ class RouteTable:
     def methods(self, path: bytes) -> list[bytes]:
         """The methods served on a decoded path; none when there is no such path."""
         methods = list(self._paths.get(path, ()))
-        for candidate in self._prefixes:
+        for candidate in self.prefixes:
             if path.startswith(candidate.path) and len(path) > len(candidate.path):
                 methods.append(candidate.method)
         return [*methods, b"HEAD"] if b"GET" in methods else methods

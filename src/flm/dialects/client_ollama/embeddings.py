@@ -23,7 +23,9 @@ _encode = msgspec.json.Encoder().encode
 _NO_ERROR = (b"", b"null", b'""')
 
 
-class _Embed(msgspec.Struct, kw_only=True):
+class GivenEmbed(msgspec.Struct, kw_only=True):
+    """The fields of `/api/embed`."""
+
     model: Model
     input: str | list[str] | None = None
     truncate: bool | None = None
@@ -32,7 +34,9 @@ class _Embed(msgspec.Struct, kw_only=True):
     options: Raw = Raw(b"")
 
 
-class _Embeddings(msgspec.Struct, kw_only=True):
+class GivenEmbeddings(msgspec.Struct, kw_only=True):
+    """The fields of `/api/embeddings`, the older route, which embeds one text."""
+
     model: Model
     prompt: str | None = None
     keep_alive: str | int | float | None = None
@@ -74,10 +78,10 @@ class Embedding(msgspec.Struct, frozen=True):
         return EngineCall("/api/embed", _encode(body), self.owners)
 
 
-_decode_embed = msgspec.json.Decoder(_Embed).decode
-_decode_embeddings = msgspec.json.Decoder(_Embeddings).decode
-_EMBED_KNOWN = frozenset(_Embed.__struct_fields__)
-_EMBEDDINGS_KNOWN = frozenset(_Embeddings.__struct_fields__)
+_decode_embed = msgspec.json.Decoder(GivenEmbed).decode
+_decode_embeddings = msgspec.json.Decoder(GivenEmbeddings).decode
+_EMBED_KNOWN = frozenset(GivenEmbed.__struct_fields__)
+_EMBEDDINGS_KNOWN = frozenset(GivenEmbeddings.__struct_fields__)
 
 
 def parse_embed(body: bytes, policy: Policy) -> Embedding:

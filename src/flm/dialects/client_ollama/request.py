@@ -53,12 +53,16 @@ class _Common(msgspec.Struct, kw_only=True, gc=False):
     options: Raw = Raw(b"")
 
 
-class _Chat(_Common, kw_only=True, gc=False):
+class GivenChat(_Common, kw_only=True, gc=False):
+    """The fields of `/api/chat`."""
+
     messages: list[GivenMessage] | None = None
     tools: list[Fields] | None = None
 
 
-class _Generate(_Common, kw_only=True, gc=False):
+class GivenGenerate(_Common, kw_only=True, gc=False):
+    """The fields of `/api/generate`."""
+
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
@@ -96,10 +100,10 @@ class Loading(msgspec.Struct, frozen=True):
     unload: bool
 
 
-_decode_chat = msgspec.json.Decoder(_Chat).decode
-_decode_generate = msgspec.json.Decoder(_Generate).decode
-CHAT_KNOWN = frozenset(_Chat.__struct_fields__)
-GENERATE_KNOWN = frozenset(_Generate.__struct_fields__)
+_decode_chat = msgspec.json.Decoder(GivenChat).decode
+_decode_generate = msgspec.json.Decoder(GivenGenerate).decode
+CHAT_KNOWN = frozenset(GivenChat.__struct_fields__)
+GENERATE_KNOWN = frozenset(GivenGenerate.__struct_fields__)
 
 
 def read_chat(body: bytes, policy: Policy) -> Given | Loading:

@@ -36,14 +36,14 @@ _COMMANDS: Mapping[str, str] = MappingProxyType(
 """Which command of the owner's does what a client cannot."""
 
 
-class _Show(msgspec.Struct):
+class GivenShow(msgspec.Struct):
     """Older clients call the model ``name``."""
 
     model: str | None = None
     name: str | None = None
 
 
-_decode_show = msgspec.json.Decoder(_Show).decode
+_decode_show = msgspec.json.Decoder(GivenShow).decode
 
 
 def known_name(routes: Routes, name: str) -> str:
