@@ -45,7 +45,7 @@ def routes(*sightings: Sighting, **more: object) -> Routes:
 
 def chosen(snapshot: Snapshot, name: str) -> str:
     """The target that a gateway with that snapshot sends a request for `name` to."""
-    return Live(snapshot).choose(name).target.id
+    return Live(snapshot).candidates(name, "", 0.0)[0].target.id
 
 
 def test_a_target_elsewhere_says_all_that_the_gateway_needs() -> None:

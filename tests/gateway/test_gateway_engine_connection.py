@@ -65,7 +65,7 @@ class Asked:
         self.engine.reusable = True
         self.body = b""
         self.refused = ""
-        live = self.desk.live.choose("m")
+        live = self.desk.live.candidates("m", "", 0.0)[0]
         assert live.pool is not None
         live.pool.release(self.engine, 0.0)
         self.exchange = self.desk.open_exchange("127.0.0.1", True, 0.0)
@@ -73,8 +73,8 @@ class Asked:
         self.run.step()
 
     async def _ask(self) -> None:
-        with Asking(self.exchange, self.desk, "m") as asking:
-            asking.choose()
+        with Asking(self.exchange, self.desk) as asking:
+            asking.use(self.desk.live.candidates("m", "", 0.0)[0])
             try:
                 await asking.ask(EngineCall("/v1/chat/completions", b"{}"), END)
                 self.body = asking.result(CODECS["openai"])

@@ -241,32 +241,32 @@ def test_the_least_loaded_home_that_is_awake_is_chosen() -> None:
     """Sleeping ones come last, whatever they do."""
     asleep = Target(id="c/m", engine="c", model="m", dialect="openai")
     live = live_with(asleep, target_at(1, engine="a"), target_at(2, engine="b"))
-    first = live.choose("m")
+    first = live.candidates("m", "", 0.0)[0]
     assert first.target.id == "a/m"
     first.in_flight += 1
-    second = live.choose("m")
+    second = live.candidates("m", "", 0.0)[0]
     assert second.target.id == "b/m"
     second.in_flight += 2
-    assert live.choose("m").target.id == "a/m"
-    assert live.choose("b/m").target.id == "b/m"
-    assert live.choose("flm://c/m").target.id == "c/m"
+    assert live.candidates("m", "", 0.0)[0].target.id == "a/m"
+    assert live.candidates("b/m", "", 0.0)[0].target.id == "b/m"
+    assert live.candidates("flm://c/m", "", 0.0)[0].target.id == "c/m"
 
 
 def test_a_name_that_looks_like_an_engine_s_is_the_model_s_first() -> None:
     """The exact name, then `<engine>/<name>` (PRODUCT.md, Words)."""
     live = live_with(target_at(1, "Qwen/x"), target_at(2, "x", engine="Qwen"))
-    assert live.choose("Qwen/x").target.id == "e/Qwen/x"
+    assert live.candidates("Qwen/x", "", 0.0)[0].target.id == "e/Qwen/x"
 
 
 def test_a_target_that_stays_keeps_its_connections() -> None:
     """A delta that says the same again changes nothing; the last use survives a move."""
     live = live_with(target_at(1))
-    before = live.choose("m")
+    before = live.candidates("m", "", 0.0)[0]
     before.last_use = 5.0
     live.use_routes(routes_section(target_at(1), revision=2))
-    assert live.choose("m") is before
+    assert live.candidates("m", "", 0.0)[0] is before
     live.use_routes(routes_section(target_at(2), revision=3))
-    moved = live.choose("m")
+    moved = live.candidates("m", "", 0.0)[0]
     assert moved is not before
     assert moved.last_use == 5.0
     assert moved.pool is not before.pool
@@ -275,7 +275,7 @@ def test_a_target_that_stays_keeps_its_connections() -> None:
 def test_the_last_use_of_a_withdrawn_target_is_not_lost() -> None:
     """It ended after its target was put to sleep: that it was used still counts."""
     live = live_with(target_at(1))
-    before = live.choose("m")
+    before = live.candidates("m", "", 0.0)[0]
     before.in_flight = 1
     asleep = Target(id="e/m", engine="e", model="m", dialect="openai")
     live.use_routes(routes_section(asleep, revision=2))

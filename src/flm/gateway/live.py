@@ -174,16 +174,12 @@ class Live:
             raise self.unknown_model(name)
         return meant
 
-    def choose(self, name: str) -> LiveTarget:
-        """The least loaded home of the model a client calls `name`.
-
-        One that is awake goes before one that must be woken. Raises `Refusal` 404
-        `model_not_found` naming the nearest names, 503 when its engine does not answer.
-        """
-        return self.candidates(name, "", 0.0)[0]
-
     def candidates(self, name: str, usual: str, now: float) -> list[LiveTarget]:
-        """All homes of the model, the best first: see `choosing.ordered`. Raises as `choose`."""
+        """All homes of the model a client calls `name`, the best first: see `choosing.ordered`.
+
+        Raises `Refusal` 404 `model_not_found` naming the nearest names, 503 when its engine does
+        not answer.
+        """
         only = self._single.get(name)
         if only is not None:
             return [only]

@@ -40,14 +40,12 @@ class Asking:
     """
 
     __slots__ = (
-        "_chunks", "_desk", "_engine", "_exchange", "_live", "_model", "_sent", "_taken",
-        "answer",
+        "_chunks", "_desk", "_engine", "_exchange", "_live", "_sent", "_taken", "answer",
     )  # fmt: skip
 
-    def __init__(self, exchange: Exchange, desk: GatewayDesk, model: str = "") -> None:
+    def __init__(self, exchange: Exchange, desk: GatewayDesk) -> None:
         self._exchange = exchange
         self._desk = desk
-        self._model = model
         self._engine: EngineConnection | None = None
         self._live: LiveTarget | None = None
         self._sent = 0.0
@@ -58,21 +56,13 @@ class Asking:
     def __enter__(self) -> Asking:
         return self
 
-    def choose(self) -> Target | None:
-        """The least loaded target, counted as in flight; None when it must be `woken` first."""
-        self._live = live = self._desk.live.choose(self._model)
-        return None if live.pool is None else self._take(live)
-
     def use(self, live: LiveTarget) -> Target | None:
         """Count a request as in flight there; None when it must be `woken` first."""
         return None if live.pool is None else self._take(live)
 
-    async def woken(self, asleep: LiveTarget | None = None) -> Target:
+    async def woken(self, asleep: LiveTarget) -> Target:
         """The target that was asleep, once it is awake."""
         desk = self._desk
-        if asleep is None:
-            asleep, self._live = self._live, None
-        assert asleep is not None
         self._exchange.engine = asleep.target.engine
         return self._take(await desk.wakes.awake(asleep.target.id, desk.live.rules.wake_seconds))
 
