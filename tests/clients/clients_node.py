@@ -35,6 +35,7 @@ def installed() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
             _install(npm, folder)
+        shutil.copy(SOURCE / "ask.mjs", folder)  # imports are looked up from where a script lies
     return folder
 
 

@@ -85,7 +85,7 @@ def answer(asked: Asked) -> Said:
         return Said(("It is ", f"{' and '.join(asked.results)}."))
     if asked.tools:
         thoughts = THOUGHTS if asked.model == "thinker" else ()
-        return Said(thoughts=thoughts, calls=_weather(asked))
+        return Said(thoughts=thoughts, calls=_calls(asked))
     if asked.schema:
         return Said((THING[:10], THING[10:]))
     if asked.images:
@@ -93,8 +93,12 @@ def answer(asked: Asked) -> Said:
     return Said(PIECES)
 
 
-def _weather(asked: Asked) -> tuple[Call, ...]:
-    """The first tool on offer, once for every city that the question names."""
+def _calls(asked: Asked) -> tuple[Call, ...]:
+    """The first tool on offer, once for every city that the question names; where that is `json`,
+    by which the Vercel AI SDK asks for an object, the object.
+    """
+    if asked.tools == ("json",):
+        return (Call("call_1", "json", json.loads(THING)),)
     cities = [city for city in ("東京", "Köln") if city in asked.question] or ["東京"]
     return tuple(
         Call(f"call_{number}", asked.tools[0], {"city": city})
