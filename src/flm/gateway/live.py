@@ -20,9 +20,21 @@ MAX_QUOTED = 100
 
 
 class LiveTarget:
-    """A target, how busy it is, and the connections to its engine."""
+    """A target, how busy it is, and the connections to its engine.
 
-    __slots__ = ("_leads", "breaker", "in_flight", "last_use", "pool", "target", "withdrawn")
+    ``unspoken``: clients' dialects that its kind of engine speaks by itself, and this one does not.
+    """
+
+    __slots__ = (
+        "_leads",
+        "breaker",
+        "in_flight",
+        "last_use",
+        "pool",
+        "target",
+        "unspoken",
+        "withdrawn",
+    )
 
     def __init__(self, target: Target, pool: Pool | None) -> None:
         self.target = target
@@ -31,6 +43,7 @@ class LiveTarget:
         self.last_use = 0.0
         self.withdrawn = False
         self.breaker = Breaker()
+        self.unspoken: set[str] = set()
         self._leads: dict[str, bytes] = {}
 
     def lead(self, path: str) -> bytes:
@@ -120,7 +133,7 @@ class Live:
             if old is not None:
                 live.last_use = old.last_use
                 if live.pool is old.pool:
-                    live.breaker = old.breaker
+                    live.breaker, live.unspoken = old.breaker, old.unspoken
             self._targets[target.id] = live
         for old in before.values():
             if self._targets.get(old.target.id) is not old and old.in_flight:
@@ -135,6 +148,9 @@ class Live:
             if len(entry.targets) == 1 and entry.targets[0] in self._targets
         }
         self.homes = {name: entry.targets for name, entry in routes.models.items()}
+        for id_, live in self._targets.items():
+            if not self.homes.get(id_):  # no model has that name
+                self._single[id_] = live
         self.routes_revision = routes.revision
         self._close_unused_pools()
 
@@ -173,6 +189,10 @@ class Live:
         if not meant.names:
             raise self.unknown_model(name)
         return meant
+
+    def only(self, name: str) -> LiveTarget | None:
+        """The one home of the model of that name; None: look for its `candidates`."""
+        return self._single.get(name)
 
     def candidates(self, name: str, usual: str, now: float) -> list[LiveTarget]:
         """All homes of the model a client calls `name`, the best first: see `choosing.ordered`.

@@ -66,7 +66,11 @@ async def answer_chat(
     asked = chat
 
     def turn_at(target: Target) -> Turn:
-        return Turn(exchange, target, asked, conversation, native)
+        live = desk.live.target(target.id)
+        spoken = native and (live is None or exchange.dialect not in live.unspoken)
+        turn = Turn(exchange, target, asked, conversation, spoken)
+        course.passed_on = turn.passed_on
+        return turn
 
     keeper = None if conversation is None else conversation.keeper
     if chat.stream:
@@ -102,6 +106,11 @@ class Turn:
             self.call = self._native.call(target)
         else:
             self.call = codec.chat(chat, target)
+
+    @property
+    def passed_on(self) -> bool:
+        """Whether the engine gets it the native way."""
+        return self._native is not None
 
     def read(self, body: bytes) -> EngineAnswer:
         """The engine's whole answer: in the client's dialect when it was asked the native way,

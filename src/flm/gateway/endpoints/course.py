@@ -26,7 +26,8 @@ class Course:
 
     `next` gives each once; `failed` says whether an error leads to the next one. Those whose
     breaker is open come last: where nobody else is left, a rest is worse than an error of the
-    engine's own. A model that has one home and no fallback costs one look into a dict.
+    engine's own. ``passed_on``: the engine that is asked gets what the client sent, in its own
+    dialect. A model that has one home and no fallback costs one look into a dict.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Course:
         "_resting",
         "_trace",
         "_tries",
+        "passed_on",
         "published",
     )
 
@@ -56,6 +58,7 @@ class Course:
         self._tries: list[Try] = []
         self._error: Refusal | None = None
         self._trace = ""
+        self.passed_on = False
         self.published: Published | None = None
         plan = desk.live.plan(name, exchange.key_id)
         if plan is None:
@@ -115,7 +118,13 @@ class Course:
             self._error = self._error or refusal
 
     def failed(self, live: LiveTarget, refusal: Refusal) -> bool:
-        """Whether the request may be asked of another engine after that."""
+        """Whether the request may be asked again after that: of another engine, or translated of
+        this one, when it has no route for what its kind speaks (older versions have not).
+        """
+        if self.passed_on and refusal.code == "unsupported_operation":
+            live.unspoken.add(self._exchange.dialect)
+            self._left.insert(0, live)
+            return True
         if refusal.status not in _TRY_ANOTHER or refusal.code == "internal_error":
             return False
         if not self._left and not self._names and not self._resting:
