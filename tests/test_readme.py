@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from support.running_flm import started
+from support.documents import PATIENCE, PORT, blocks, demo, run_in_shell, variables
 
 ROOT = Path(__file__).parent.parent
 ENGLISH = (ROOT / "README.md").read_text(encoding="utf-8")
 JAPANESE = (ROOT / "README.ja.md").read_text(encoding="utf-8")
-PORT = "8356"
-PATIENCE = 60
-
-
-class Block(NamedTuple):
-    """A fenced block: what it is of, and its text."""
-
-    kind: str
-    text: str
-
-
-def blocks(readme: str) -> list[Block]:
-    """The fenced blocks in order."""
-    found = re.findall(r"^```([a-z ]+)\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
-    return [Block(kind, text) for kind, text in found]
 
 
 def of_kind(kind: str, holding: str) -> str:
@@ -44,44 +26,11 @@ def of_kind(kind: str, holding: str) -> str:
     return text
 
 
-def run_in_shell(text: str, environ: Mapping[str, str]) -> str:
-    """What the lines print; each of them must go well."""
-    done = subprocess.run(
-        ["/bin/sh", "-euc", text],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def variables(data: Path) -> dict[str, str]:
-    """A user's variables, with `flm` on PATH and a data directory and port of the test's own."""
-    scripts = str(Path(sys.executable).parent)
-    own = {"FLM_DATA_DIR": str(data), "FLM_SERVER_PORT": "0"}
-    return {**os.environ, **own, "PATH": f"{scripts}:{os.environ['PATH']}"}
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """`flm up --demo`, and the variables of somebody who exported the key it showed."""
-    pytest.importorskip("xllamacpp", reason="pip install 'flm-gateway[embedded]'")
-    environ = variables(tmp_path_factory.mktemp("readme") / "data")
-    with started(
-        ["flm", "up", "--demo", "--format", "json"],
-        env=environ,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        told = json.loads(process.stdout.readline())["data"]
-        port = told["base_url"].rsplit(":", 1)[1].removesuffix("/v1")
-        yield {**environ, "FLM_API_KEY": told["api_key"], "TEST_PORT": port}
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
+    with demo(tmp_path_factory.mktemp("readme") / "data") as environ:
+        yield environ
 
 
 def test_both_languages_show_the_same_code() -> None:

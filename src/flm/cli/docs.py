@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 import flm
-from flm.cli import api_document, error_table
+from flm.cli import api_document, api_page, error_table
 from flm.cli.commands import Context, Group, Option, help_text
 from flm.cli.error_index import scan
 from flm.cli.root import flm as root
@@ -43,11 +43,17 @@ def pages(language: Language) -> dict[str, str]:
 
 
 def files() -> dict[str, str]:
-    """All that is made from the program, by file name: the pages in every language, and the API's
-    OpenAPI document, which has none.
+    """All that is made from the program, by file name: the pages in every language, the parts of
+    `api.md`, and the API's OpenAPI document, which has no language.
     """
-    made = {name: text for language in LANGUAGES for name, text in pages(language).items()}
-    return {**made, "openapi.json": api_document.text()}
+    made = {"openapi.json": api_document.text()}
+    for language in LANGUAGES:
+        made |= pages(language)
+        name = "api.md" if language == "en" else f"api.{language}.md"
+        if (FOLDER / name).exists():
+            text = (FOLDER / name).read_text(encoding="utf-8")
+            made[name] = api_page.filled(text, load(language))
+    return made
 
 
 def _commands(words: Words) -> Iterator[str]:
@@ -92,7 +98,9 @@ def _settings(words: Words) -> Iterator[str]:
     for family in FAMILIES:
         name = f"engines.ENGINE.{family.leaf}{'[MODEL]' if family.per_model else ''}"
         rows.append((name, "-", "-", words(family.doc)))
-    yield from _table([N_("Setting"), N_("Default"), N_("Environment variable"), N_("Meaning")], rows, words)
+    yield from _table(
+        [N_("Setting"), N_("Default"), N_("Environment variable"), N_("Meaning")], rows, words
+    )
 
 
 def _value(value: object) -> str:
