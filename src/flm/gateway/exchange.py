@@ -82,6 +82,8 @@ class Exchange:
     def record(self, now: float) -> JournalRecord:
         """The record of it, at monotonic time `now`."""
         first, usage = self.first_token, self.usage
+        read = None if usage is None else usage.prompt_tokens_details
+        written = None if usage is None else usage.completion_tokens_details
         return JournalRecord(
             id=self.id.decode(),
             time=self.arrived,
@@ -97,8 +99,8 @@ class Exchange:
             tokens_out=None if usage is None else usage.completion_tokens,
             client=self.client,
             streamed=self.streamed,
-            cached_tokens=None if usage is None else usage.cached_tokens,
-            reasoning_tokens=None if usage is None else usage.reasoning_tokens,
+            cached_tokens=None if read is None else read.cached_tokens,
+            reasoning_tokens=None if written is None else written.reasoning_tokens,
             estimated=usage is not None and usage.estimated,
             api=self.api,
             details=self.details,

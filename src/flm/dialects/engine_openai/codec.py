@@ -27,11 +27,20 @@ _decode_fields = msgspec.json.Decoder(Fields).decode
 _decode_data = msgspec.json.Decoder(list[Fields]).decode
 
 
+class _Message(msgspec.Struct, gc=False):
+    reasoning_content: None = None
+    reasoning: None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    message: _Message
+
+
 class _Glance(msgspec.Struct, gc=False):
     """What must be looked at of a whole answer that is as it should be; the rest is skipped."""
 
     model: str
-    choices: Raw
+    choices: list[_Choice]
     usage: Usage | None = None
     error: None = None
 
@@ -55,6 +64,14 @@ class OpenAICodec:
 
         Reasoning stands in it under both its names.
         """
+        if request.model == target.model:
+            try:
+                glance = _glance(body)
+            except UNREADABLE:
+                pass  # it must be looked at more closely
+            else:
+                if glance.model == request.model:
+                    return EngineAnswer(body, glance.usage)
         answer = _answer(request.model, target, body)
         if has_thought(answer.body):
             return EngineAnswer(under_both_names(answer.body), answer.usage)
@@ -122,13 +139,6 @@ def _counted(request: ChatRequest | CompletionRequest, target: Target) -> bytes:
 
 
 def _answer(model: str, target: Target, body: bytes) -> EngineAnswer:
-    try:
-        glance = _glance(body)
-    except UNREADABLE:
-        pass  # it must be looked at more closely
-    else:
-        if glance.model == model:
-            return EngineAnswer(body, glance.usage)
     fields = answer_fields(body, target)
     if "choices" not in fields:
         raise bad_answer("it holds no choices")

@@ -52,21 +52,17 @@ class Course:
         self._exchange = exchange
         self._api = api
         self._desk = desk
-        self._names: list[str] = []
-        self._left: list[LiveTarget] = []
-        self._resting: list[LiveTarget] = []
-        self._tries: list[Try] = []
+        self._names: tuple[str, ...] = (name,)
+        self._left: tuple[LiveTarget, ...] = ()
+        self._resting: tuple[LiveTarget, ...] = ()
+        self._tries: tuple[Try, ...] = ()
         self._error: Refusal | None = None
         self._trace = ""
         self.passed_on = False
         self.published: Published | None = None
         plan = desk.live.plan(name, exchange.key_id)
-        if plan is None:
-            self._names = [name]
-        else:
-            if not plan.names:
-                raise desk.live.unknown_model(name)
-            self.published, self._names = plan.published, list(plan.names)
+        if plan is not None:
+            self.published, self._names = plan.published, plan.names
             if plan.published is not None:
                 exchange.api = plan.published.name
 
@@ -86,34 +82,41 @@ class Course:
         could be: `Refusal` 404 `model_not_found`, 503 `engine_unavailable`.
         """
         live, now = self._desk.live, self._desk.tick
+        if len(self._names) == 1 and not (self._left or self._resting or self._api):
+            only = live.only(self._names[0])
+            if only is not None:  # whether it rests or not: there is nobody else
+                self._names = ()
+                return only
         while True:
             while self._left:
-                found = live.target(self._left.pop(0).target.id)
+                found = live.target(self._left[0].target.id)
+                self._left = self._left[1:]
                 if found is None:
                     continue  # withdrawn while another one was asked
                 if self._api is not None and self._api not in found.target.native:
                     self._skip(found.target.id, cannot(live.routes, found.target, self._api))
                     continue
                 if found.breaker.waits(now):
-                    self._resting.append(found)
+                    self._resting += (found,)
                     continue
                 return found
             if not self._names:
                 break
-            name = self._names.pop(0)
+            name, self._names = self._names[0], self._names[1:]
             try:
-                self._left = live.candidates(name, live.places.of(self._trace), now)
+                self._left = tuple(live.candidates(name, live.places.of(self._trace), now))
             except Refusal as refusal:
                 self._skip(name, refusal)
         if self._resting:
-            return self._resting.pop(0)
+            first, self._resting = self._resting[0], self._resting[1:]
+            return first
         assert self._error is not None
         raise self._error
 
     def _skip(self, target: str, refusal: Refusal) -> None:
         """Note what could not even be asked; what an engine said itself says more."""
         if len(self._tries) < MAX_TRIES:
-            self._tries.append(Try(target, refusal.code))
+            self._tries += (Try(target, refusal.code),)
         if not isinstance(self._error, EngineError):
             self._error = self._error or refusal
 
@@ -123,7 +126,7 @@ class Course:
         """
         if self.passed_on and refusal.code == "unsupported_operation":
             live.unspoken.add(self._exchange.dialect)
-            self._left.insert(0, live)
+            self._left = (live, *self._left)
             return True
         if refusal.status not in _TRY_ANOTHER or refusal.code == "internal_error":
             return False
@@ -131,7 +134,7 @@ class Course:
             return False
         self._error = refusal
         if len(self._tries) < MAX_TRIES:
-            self._tries.append(Try(live.target.id, refusal.code))
+            self._tries += (Try(live.target.id, refusal.code),)
         return len(self._tries) < MAX_TRIES
 
     def answered(self, live: LiveTarget) -> None:
@@ -148,7 +151,7 @@ class Course:
         profile = None if published is None else published.profile
         self._exchange.details = _encode(
             RecordDetails(
-                tries=tuple(self._tries),
+                tries=self._tries,
                 template="" if published is None else published.template,
                 profile="" if profile is None else profile.name,
                 remote=remote,
