@@ -252,7 +252,7 @@ def _responses(route: Route, method: str, components: Components) -> dict[str, A
     if route.permission == "public":
         return {"200": good, "default": _ref(route.dialect)}
     # Of the statuses that differ between dialects: how it says that an engine is full.
-    full = FORMS[route.dialect].status(Refusal(503, "engine_busy", ""))
+    full = FORMS[route.dialect].status(Refusal(*_FULL))
     statuses = ["401", *(["404"] if body or "{" in route.name else [])]
     if body is not None or route.name in _FORMS:
         statuses += ["400", "413", "415", "429", "502", "503", "504", str(full)]
@@ -272,7 +272,7 @@ def _ref(dialect: ClientDialect) -> dict[str, str]:
 
 
 def _error(dialect: ClientDialect) -> dict[str, Any]:
-    sample = Refusal(404, "model_not_found", "There is no model 'x' here.", param="model")
+    sample = Refusal(*_MISSING, param="model")
     schema = "OpenaiError" if dialect == "responses" else _error_name(dialect)
     headers = ("x-request-id", "retry-after", "x-should-retry")
     return {
@@ -286,6 +286,10 @@ def _error(dialect: ClientDialect) -> dict[str, Any]:
         },
     }
 
+
+# Not written as calls: `error_index` would take them for errors that FLM gives.
+_FULL = (503, "engine_busy", "")
+_MISSING = (404, "model_not_found", "There is no model 'x' here.")
 
 _TEXT: Schema = {"type": "string"}
 _NULLABLE: Schema = {"type": ["string", "null"]}
