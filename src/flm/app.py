@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import msgspec
 
 from flm import __version__
-from flm.domain.engines import Address, Engine, EngineId, serves
+from flm.domain.engines import Address, Engine, EngineId
 from flm.domain.instance import instance_of
-from flm.domain.models import Model
 from flm.errors import N_, Conflict, StoreError
-from flm.opening import FIRST_KEY_LABEL, FirstKey, Opening, make_detector, wanted
+from flm.looking import DetectionService, Found
+from flm.opening import FIRST_KEY_LABEL, FirstKey, Opening, make_detector
 from flm.paths import DataPaths, data_paths, default_data_dir, prepare
 from flm.ports.clock import SystemClock
 from flm.ports.processes import Processes, current
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from flm.domain.engines import EngineDefinition, KnownEngine
     from flm.engines.download import Downloader
     from flm.engines.embedded.process import EmbeddedLauncher
-    from flm.ports.engines import Sighting
     from flm.ports.integrity import Stored
     from flm.ports.processes import Lock
     from flm.ports.repositories import Store
@@ -72,17 +71,6 @@ __all__ = [
     "open_services",
     "run_foreground",
 ]
-
-
-class Found(NamedTuple):
-    """Engines, and the models that can be asked for.
-
-    ``stale``: engines of which is only known how they were when they were last seen.
-    """
-
-    engines: tuple[Engine, ...]
-    models: tuple[Model, ...]
-    stale: frozenset[EngineId] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -412,69 +400,6 @@ class Services:
     def detection(self) -> DetectionService:
         """Which engines are here."""
         return DetectionService(self)
-
-
-class DetectionService:
-    """Asks what runs to look for engines, or looks itself when nothing runs."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
-    def seen(self, *, fresh: bool = False) -> Found:
-        """What is known; with `fresh` what a look tells now."""
-        return self.detect() if fresh else self.known()
-
-    def detect(self) -> Found:
-        """Look now; what is found is remembered for the next start."""
-        from flm.services.detection_settling import believed
-
-        services = self._services
-        if services.proxies.status() is not None:
-            status = services.proxies.detect()
-            return Found(status.engines, status.models)
-        store = services.store
-        everything = store.everything()
-        settings = services.settings.settings()
-        detector = make_detector(services, settings)
-        oldest = services.clock.now() - settings.engine_cache_ttl_seconds
-        detector.remember(believed(store.engines.cached(), oldest))
-        with_keys: list[EngineDefinition | KnownEngine] = [*everything.known]
-        with_keys += everything.definitions
-        opened = {each.id: services.engines.key_of(each) for each in with_keys}
-        keys: dict[str, str] = {id_: key for id_, key in opened.items() if key is not None}
-        instance = instance_of(services.secrets.pepper())
-        seen = asyncio.run(detector.look(wanted(everything, settings, keys, instance)))
-        store.engines.note(detector.named())
-        store.engines.cache([(sighting.engine, sighting.models) for sighting in seen])
-        return _found(seen)
-
-    def known(self) -> Found:
-        """The last word of the controller that runs; else what was seen last, marked as stale
-        where that is too long ago, or was an engine that a controller started."""
-        services = self._services
-        status = services.proxies.status()
-        if status is not None and status.state == "started":
-            return Found(status.engines, status.models)
-        cached = services.store.engines.cached()
-        oldest = services.clock.now() - services.settings.settings().engine_cache_ttl_seconds
-        stale = frozenset(
-            engine.id for engine, _ in cached if engine.owned or engine.checked_at < oldest
-        )
-        return Found(
-            tuple(engine for engine, _ in cached),
-            tuple(model for engine, models in cached for model in models
-                  if engine.id not in stale and serves(engine.state)),
-            stale,
-        )  # fmt: skip
-
-
-def _found(seen: Sequence[Sighting]) -> Found:
-    return Found(
-        tuple(sighting.engine for sighting in seen),
-        tuple(
-            model for sighting in seen if serves(sighting.engine.state) for model in sighting.models
-        ),
-    )
 
 
 def open_services(
