@@ -104,6 +104,7 @@ def test_the_document_holds_what_a_program_needs(served: tuple[Path, dict[str, A
     _, data = served
 
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", data["base_url"])
+    assert data["root_url"] == data["base_url"].removesuffix("/v1")
     assert re.fullmatch(KEY_PATTERN, data["api_key"])
     assert data["api_key"].startswith(f"flm_{data['key_id']}_")
     assert "embedded" in [engine["id"] for engine in data["engines"]]
@@ -152,6 +153,20 @@ def test_a_new_key_is_made_while_it_runs(here: Flm) -> None:
     data = here("up", "--new-key", "--format", "json").data
 
     assert asks(data["base_url"], data["api_key"]) == 200
+
+
+def test_both_base_urls_are_told(served: tuple[Path, dict[str, Any]], here: Flm) -> None:
+    """OpenAI's with /v1, Anthropic's and Ollama's without; to programs as well."""
+    _, data = served
+    first, second, *_ = here("up").out.splitlines()
+    (handle,) = here("proxy", "status", "--format", "json").data["handles"]
+
+    assert first == f"FLM serves {data['base_url']}"
+    assert second == (
+        f"  Base URL for OpenAI's clients: {data['base_url']}; for Anthropic's and Ollama's:"
+        f" {data['root_url']}"
+    )
+    assert (handle["base_url"], handle["root_url"]) == (data["base_url"], data["root_url"])
 
 
 def test_the_lines_work_when_they_are_pasted(here: Flm) -> None:

@@ -188,6 +188,7 @@ def handle(listener: Handle) -> Document:
         "host": listener.host,
         "port": listener.port,
         "base_url": listener.base_url,
+        "root_url": listener.root_url,
     }
 
 

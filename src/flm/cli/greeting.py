@@ -96,6 +96,7 @@ def _serving(
         key_id = usable[-1].id
     return welcome.Serving(
         base_url=status.handles[0].base_url,
+        root_url=status.handles[0].root_url,
         api_key=clear,
         key_id=key_id,
         pid=status.pid,

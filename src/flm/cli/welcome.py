@@ -23,10 +23,12 @@ class Shell(NamedTuple):
 
 
 class Serving(NamedTuple):
-    """What is served. ``api_key`` is None when no key was made now; ``key_id`` is that of the
-    key made now, else of the newest that may be used."""
+    """What is served, at ``base_url`` for clients of OpenAI's API and at ``root_url`` for those of
+    Anthropic's and Ollama's. ``api_key`` is None when no key was made now; ``key_id`` is that of
+    the key made now, else of the newest that may be used."""
 
     base_url: str
+    root_url: str
     api_key: str | None
     key_id: str | None
     pid: int
@@ -41,6 +43,7 @@ def document(serving: Serving) -> documents.Document:
     """The one JSON document of `flm up --format json`."""
     return {
         "base_url": serving.base_url,
+        "root_url": serving.root_url,
         "api_key": serving.api_key,
         "key_id": serving.key_id,
         "pid": serving.pid,
@@ -59,7 +62,7 @@ def shell(platform: str, executable: str, python3: str | None, environ: Mapping[
 
 def text(words: Words, serving: Serving, target: Shell) -> str:
     """The whole page, from the address to how to stop."""
-    parts = [words(N_("FLM serves {url}"), url=serving.base_url)]
+    parts = [words(N_("FLM serves {url}"), url=serving.base_url) + "\n  " + _bases(words, serving)]
     parts.append(_key(words, serving.api_key, target))
     parts.append(_found(words, serving.engines, serving.models))
     if serving.demo:
@@ -76,6 +79,14 @@ def text(words: Words, serving: Serving, target: Shell) -> str:
         else words(N_("It runs as process {pid}; `flm proxy stop` stops it."), pid=serving.pid)
     )
     return "\n\n".join(parts)
+
+
+def _bases(words: Words, serving: Serving) -> str:
+    return words(
+        N_("Base URL for OpenAI's clients: {url}; for Anthropic's and Ollama's: {root}"),
+        url=serving.base_url,
+        root=serving.root_url,
+    )
 
 
 def _key(words: Words, key: str | None, target: Shell) -> str:

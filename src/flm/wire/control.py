@@ -108,12 +108,17 @@ ControlRequest = (
 
 
 class Handle(msgspec.Struct, frozen=True, kw_only=True):
-    """A listener: its name, and the URL clients use."""
+    """A listener: its name, and the base URL that clients of OpenAI's API use."""
 
     name: str
     host: str
     port: int
     base_url: str
+
+    @property
+    def root_url(self) -> str:
+        """The base URL for clients of Anthropic's and Ollama's APIs: paths there stand whole."""
+        return self.base_url.removesuffix("/v1")
 
 
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
