@@ -74,6 +74,7 @@ def said(response: Response, dialect: ClientDialect) -> tuple[str, str]:
         case "anthropic":
             assert body["type"] == "error"
             assert body["request_id"] == response.headers["x-request-id"]
+            assert body["request_id"] == response.headers["request-id"]
             return body["error"]["type"], body["error"]["message"]
         case "ollama":
             return "", body["error"]
