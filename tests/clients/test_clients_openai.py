@@ -357,6 +357,21 @@ def test_what_the_engine_will_always_refuse_is_asked_once(
     assert len(engine.chats) - before == 1
 
 
+def test_what_is_no_use_to_repeat_is_asked_once(
+    patient: openai.OpenAI, actor: str, engine: ActingEngine
+) -> None:
+    """An engine that refuses FLM's own key is a 502, which the SDK would try again: it is told
+    not to.
+    """
+    before = len(engine.chats)
+    engine.refusals += [refusal("401 Unauthorized", {"error": "a key is needed"})] * 3
+    with pytest.raises(openai.InternalServerError) as caught:
+        patient.chat.completions.create(model=actor, messages=HI)
+    assert caught.value.status_code == 502
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert len(engine.chats) - before == 1
+
+
 def test_an_engines_failure_is_never_a_bare_500(
     client: openai.OpenAI, actor: str, engine: ActingEngine
 ) -> None:

@@ -1,5 +1,6 @@
-// Asks one question through the Vercel AI SDK and prints what came of it, as one JSON document.
-// node ask.mjs PROVIDER CASE MODEL, with FLM_BASE_URL (with /v1) and FLM_KEY in the environment.
+// Asks through the Vercel AI SDK and prints what came of each question, as one JSON list.
+// node ask.mjs PROVIDER '[["CASE","MODEL"],…]', with FLM_BASE_URL (with /v1), FLM_KEY and
+// FLM_PICTURE (a PNG in base64) in the environment.
 
 import { createAnthropic } from '@ai-sdk/anthropic';
 import { createOpenAI } from '@ai-sdk/openai';
@@ -9,7 +10,7 @@ import { z } from 'zod';
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
 
-const [, , provider, asked, name] = process.argv;
+const [, , provider, questions] = process.argv;
 const baseURL = process.env.FLM_BASE_URL;
 const apiKey = process.env.FLM_KEY;
 
@@ -26,7 +27,6 @@ const providers = {
   responses: createOpenAI({ baseURL, apiKey }),
   anthropic: createAnthropic({ baseURL, apiKey }),
 };
-const model = providers[provider](name);
 
 const weather = { 東京: '晴れ', Köln: 'rain' };
 const tools = {
@@ -45,9 +45,6 @@ const thoughtful = {
 };
 // Of models it does not know, Anthropic's provider makes them call a tool instead.
 const formal = { anthropic: { structuredOutputMode: 'outputFormat' } };
-const errors = [];
-const common = { model, maxRetries: 0, onError: ({ error }) => errors.push(String(error?.message ?? error)) };
-
 function told(result) {
   const { inputTokens, outputTokens } = result.usage;
   return { text: result.text, finish: result.finishReason, usage: [inputTokens, outputTokens] };
@@ -67,44 +64,46 @@ function steps(list) {
   }));
 }
 
+// What each case does; `common` is what every call has, `name` the model's.
 const cases = {
-  text: async () => told(await generateText({ ...common, prompt: 'hi' })),
-  stream: async () => streamed(streamText({ ...common, prompt: 'hi' })),
-  tools: async () =>
+  text: async (common) => told(await generateText({ ...common, prompt: 'hi' })),
+  stream: async (common) => streamed(streamText({ ...common, prompt: 'hi' })),
+  tools: async (common) =>
     steps((await generateText({ ...common, prompt: where, tools, stopWhen: stepCountIs(4) })).steps),
-  'tools-stream': async () => {
+  'tools-stream': async (common) => {
     const result = streamText({ ...common, prompt: where, tools, stopWhen: stepCountIs(4) });
     await result.consumeStream();
     return steps(await result.steps);
   },
-  object: async () =>
+  object: async (common) =>
     (await generateObject({ ...common, prompt: 'hi', schema: thing, providerOptions: formal })).object,
-  'object-by-tool': async () =>
+  'object-by-tool': async (common) =>
     (await generateObject({ ...common, prompt: 'hi', schema: thing })).object,
-  'object-stream': async () => {
+  'object-stream': async (common) => {
     const result = streamObject({ ...common, prompt: 'hi', schema: thing, providerOptions: formal });
     for await (const _ of result.partialObjectStream);
     return result.object;
   },
-  picture: async () => {
+  picture: async (common) => {
     const image = Buffer.from(process.env.FLM_PICTURE, 'base64');
     const content = [{ type: 'text', text: 'What is it?' }, { type: 'image', image }];
     return told(await generateText({ ...common, messages: [{ role: 'user', content }] }));
   },
-  reasoning: async () => {
+  reasoning: async (common) => {
     const result = await generateText({ ...common, prompt: 'hi', providerOptions: thoughtful });
     return { text: result.text, thought: result.reasoningText };
   },
-  'reasoning-stream': async () => {
+  'reasoning-stream': async (common) => {
     const result = streamText({ ...common, prompt: 'hi', providerOptions: thoughtful });
     return { ...(await streamed(result)), thought: await result.reasoningText };
   },
-  embed: async () => {
+  embed: async (_, name) => {
     const values = ['a', 'b'];
     return (await embedMany({ model: compatible.embeddingModel(name), values })).embeddings;
   },
-  broken: async () => {
+  broken: async (common) => {
     const pieces = [];
+    const errors = [];
     for await (const part of streamText({ ...common, prompt: 'hi' }).fullStream) {
       if (part.type === 'text-delta') pieces.push(part.text);
       if (part.type === 'error') errors.push(part.error?.message ?? JSON.stringify(part.error));
@@ -113,10 +112,13 @@ const cases = {
   },
 };
 
-let answer;
-try {
-  answer = await cases[asked]();
-} catch (error) {
-  answer = { failed: error.message, status: error.statusCode, again: error.isRetryable };
+const answers = [];
+for (const [asked, name] of JSON.parse(questions)) {
+  const common = { model: providers[provider](name), maxRetries: 0, onError: () => {} };
+  try {
+    answers.push(await cases[asked](common, name));
+  } catch (error) {
+    answers.push({ failed: error.message, status: error.statusCode, again: error.isRetryable });
+  }
 }
-console.log(JSON.stringify(answer));
+console.log(JSON.stringify(answers));
