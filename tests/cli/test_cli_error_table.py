@@ -163,7 +163,7 @@ SECRETS = st.sampled_from(
         "10.1.2.3:8000",
         "10.1.2.3",
         "[fd00::1]:8000",
-        "/home/someone/models/x.gguf",
+        "/var/lib/models/x.gguf",
         "/srv/private/file",
         "C:\\Users\\someone\\x.gguf",
         "sk-abcdefghijkl",

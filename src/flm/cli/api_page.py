@@ -11,7 +11,7 @@ from functools import partial
 
 from flm.cli import parameter_table
 from flm.engines.registry import adapters
-from flm.errors import N_, InternalError
+from flm.errors import N_
 from flm.language import Words
 
 _PART = re.compile(r"<!-- (?P<name>[a-z ]+) -->\n(?P<old>.*?)<!-- /(?P=name) -->", re.DOTALL)
@@ -20,12 +20,10 @@ Part = Callable[[Words], Iterator[str]]
 
 
 def filled(text: str, words: Words) -> str:
-    """`text` with every part as it must be. Raises `InternalError` for a part nobody knows."""
+    """`text` with every part as it must be. Raises `KeyError` for a part nobody knows."""
 
     def part(found: re.Match[str]) -> str:
         name = found["name"]
-        if name not in _PARTS:
-            raise InternalError(N_("There is no part {name!r}."), name=name)
         made = "\n".join(_PARTS[name](words))
         return f"<!-- {name} -->\n{made}\n<!-- /{name} -->"
 
