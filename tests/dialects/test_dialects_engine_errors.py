@@ -88,21 +88,31 @@ def test_an_overflow_says_both_numbers_and_the_remedy(name: str) -> None:
     ("said", "expected"),
     [
         (
-            ("This model's maximum context length is 512 tokens. However, you requested 600"
-            " tokens (500 in the messages, 100 in the completion)."),
-            ("The prompt has 500 tokens and the answer may have 100, the model's context holds 512"
-            " tokens. Shorten it, lower max_tokens"),
+            (
+                "This model's maximum context length is 512 tokens. However, you requested 600"
+                " tokens (500 in the messages, 100 in the completion)."
+            ),
+            (
+                "The prompt has 500 tokens and the answer may have 100, the model's context holds 512"
+                " tokens. Shorten it, lower max_tokens"
+            ),
         ),
         (
-            ("This model's maximum context length is 512 tokens. However, you requested 100 output"
-            " tokens and your prompt contains at least 413 input tokens, for a total of at least"
-            " 513 tokens."),
-            ("The prompt has at least 413 tokens and the answer may have 100, the model's context"
-            " holds 512 tokens. Shorten it, lower max_tokens"),
+            (
+                "This model's maximum context length is 512 tokens. However, you requested 100 output"
+                " tokens and your prompt contains at least 413 input tokens, for a total of at least"
+                " 513 tokens."
+            ),
+            (
+                "The prompt has at least 413 tokens and the answer may have 100, the model's context"
+                " holds 512 tokens. Shorten it, lower max_tokens"
+            ),
         ),
         (
-            ("This model's maximum context length is 512 tokens. However, your prompt contains"
-            " 30018 characters (more than 5120 characters)."),
+            (
+                "This model's maximum context length is 512 tokens. However, your prompt contains"
+                " 30018 characters (more than 5120 characters)."
+            ),
             "The prompt has 30018 characters, the model's context holds 512 tokens. Shorten it",
         ),
     ],
@@ -120,9 +130,11 @@ def test_an_overflow_of_vllm_names_its_own_setting(said: str, expected: str) -> 
     ("said", "expected"),
     [
         (
-            ("Requested token count exceeds the model's maximum context length of 512 tokens. You"
-            " requested a total of 600 tokens: 500 tokens from the input messages and 100 tokens"
-            " for the completion."),
+            (
+                "Requested token count exceeds the model's maximum context length of 512 tokens. You"
+                " requested a total of 600 tokens: 500 tokens from the input messages and 100 tokens"
+                " for the completion."
+            ),
             Overflow(500, 512, 100),
         ),
         (
@@ -130,8 +142,10 @@ def test_an_overflow_of_vllm_names_its_own_setting(said: str, expected: str) -> 
             Overflow(600, 512),
         ),
         (
-            ("This model's maximum context length is 512 tokens. However, your messages resulted in"
-            " 600 tokens."),
+            (
+                "This model's maximum context length is 512 tokens. However, your messages resulted in"
+                " 600 tokens."
+            ),
             Overflow(600, 512),
         ),
         (
@@ -140,9 +154,11 @@ def test_an_overflow_of_vllm_names_its_own_setting(said: str, expected: str) -> 
         ),
         ("prompt is too long: 600 tokens > 512 maximum", Overflow(600, 512)),
         (
-            ("This model's maximum context length is 512 tokens. However, you requested 100 output"
-            " tokens and your prompt contains at least 413 input tokens, for a total of at least"
-            " 513 tokens."),
+            (
+                "This model's maximum context length is 512 tokens. However, you requested 100 output"
+                " tokens and your prompt contains at least 413 input tokens, for a total of at least"
+                " 513 tokens."
+            ),
             Overflow(413, 512, 100, True),
         ),
         ("the input length exceeds the context length", None),
