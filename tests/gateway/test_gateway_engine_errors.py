@@ -10,6 +10,7 @@ import pytest
 
 from flm.cli.error_table import SHAPES, Shape, explained, told
 from flm.domain.traits import ClientDialect
+from flm.wire.snapshot import Rules
 from support.gateway import RunningGateway, gateway, target_at
 from support.raw_client import Response, ask, request
 from support.scripted_engine import (
@@ -54,6 +55,19 @@ def served(
         target_at(there.port, "m", engine="e"),
         target_at(there.port, "o", engine="ollama", dialect="ollama"),
         target_at(1, "down", engine="d"),
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def hasty(
+    there: ScriptedEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningGateway]:
+    """A gateway that waits for an engine's first byte for a tenth of a second."""
+    with gateway(
+        tmp_path_factory.mktemp("hasty"),
+        target_at(there.port),
+        rules=Rules(revision=1, first_byte_seconds=0.1),
     ) as running:
         yield running
 
@@ -138,6 +152,25 @@ def test_an_engine_that_leaves_without_an_answer_is_said_so(
 
     assert response.status == 502
     assert said(response, dialect)[1].startswith("The engine closed the connection ")
+
+
+@every_dialect
+def test_an_engine_that_is_silent_is_given_up(
+    hasty: RunningGateway, there: ScriptedEngine, dialect: ClientDialect
+) -> None:
+    """504 in each dialect's words, and the same request is not worth a second try."""
+
+    def silent(side: EngineSide) -> None:
+        side.request()
+        side.rest()
+
+    there.script = silent
+    response = post(hasty, dialect, "m")
+    kind = {"anthropic": "timeout_error", "ollama": ""}.get(dialect, "engine_timeout")
+
+    assert response.status == 504
+    assert response.headers["x-should-retry"] == "false"
+    assert said(response, dialect) == (kind, "The engine took too long to answer.")
 
 
 @pytest.mark.parametrize(
