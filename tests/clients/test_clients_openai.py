@@ -291,6 +291,15 @@ def test_what_cannot_be_said_to_the_engine_is_a_bad_request(client: openai.OpenA
     assert (hot.value.code, hot.value.param) == ("invalid_value", "temperature")
 
 
+def test_a_tool_no_engine_knows_is_a_bad_request(client: openai.OpenAI) -> None:
+    """llama.cpp says it with 500, as if it were its own fault."""
+    tool: Any = {"type": "custom", "custom": {"name": "run"}}
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.chat.completions.create(model="words", messages=HI, tools=[tool])
+    assert caught.value.param == "tools"
+    assert "Unsupported tool type" in caught.value.message
+
+
 def test_a_prompt_too_long_is_told_as_openai_tells_it(client: openai.OpenAI) -> None:
     """400 `context_length_exceeded`: agents shorten their history then."""
     long: list[ChatCompletionMessageParam] = [{"role": "user", "content": "word " * 4000}]

@@ -236,6 +236,7 @@ def _cannot(seen: _Seen) -> EngineError | None:
 
 _REQUEST_AT_FAULT = re.compile(
     r"invalid format: |^option \"(?P<option>\w+)\" must be|^invalid input type"
+    r"|unsupported (?P<tools>tool) type"  # llama.cpp says it with 500
 )
 
 
@@ -243,7 +244,9 @@ def _bad_request(seen: _Seen) -> EngineError | None:
     at_fault = _REQUEST_AT_FAULT.search(seen.text)
     if seen.status not in (400, 409, 411, 413, 415, 422) and not at_fault:
         return None
-    param = seen.said.param or (at_fault["option"] if at_fault else None)
+    param = seen.said.param
+    if param is None and at_fault is not None:
+        param = "tools" if at_fault["tools"] else at_fault["option"]
     if param is not None:
         param = param.removeprefix("body.")
     if seen.status == 413:
