@@ -39,7 +39,7 @@ up: install  ## install, then `flm up --demo`; ARGS="--port 9000" adds flags
 
 test: $(VENV)/.dev  ## the tests; ARGS="tests/gateway -x" chooses; COVERAGE=1 counts lines
 ifeq ($(COVERAGE),)
-	$(PY) -m pytest $(ARGS)
+	@$(PY) scripts/tests.py $(ARGS)
 else
 	rm -f .coverage .coverage.*
 	$(PY) -m coverage run -m pytest $(ARGS)
