@@ -125,6 +125,15 @@ async def test_the_async_client_is_served_alike(house: House, engine: ActingEngi
         assert await stream.get_final_text() == TEXT
 
 
+def test_a_request_is_found_in_the_logs_by_the_id_the_sdk_gives(
+    client: anthropic.Anthropic, house: House, engine: ActingEngine
+) -> None:
+    """With its tokens."""
+    answer = client.messages.create(model=house.name(engine, "actor"), max_tokens=64, messages=HI)
+    record = house.flm.record(str(answer._request_id))
+    assert (record["status"], record["tokens_in"], record["tokens_out"]) == (200, 9, 4)
+
+
 # Tools, pictures, thoughts.
 
 

@@ -223,6 +223,18 @@ def test_usage_tells_what_was_cached_and_thought(client: openai.OpenAI) -> None:
     assert usage.completion_tokens_details.reasoning_tokens == 2
 
 
+def test_a_request_is_found_in_the_logs_by_the_id_the_sdk_gives(
+    client: openai.OpenAI, house: House, engine: ActingEngine
+) -> None:
+    """With its tokens, though the client asked for none of them in its stream."""
+    raw = client.chat.completions.with_raw_response.create(
+        model=house.name(engine, "actor"), messages=HI, stream=True
+    )
+    list(raw.parse())
+    record = house.flm.record(str(raw.request_id))
+    assert (record["status"], record["tokens_in"], record["tokens_out"]) == (200, 9, 4)
+
+
 def test_completions_of_a_plain_prompt(client: openai.OpenAI) -> None:
     """The older API, whole and streamed, on the real llama.cpp."""
     whole = client.completions.create(model="words", prompt="hi", max_tokens=3)
