@@ -147,10 +147,7 @@ class GatewayDesk:
         if (
             connection.phase is not CLOSED
         ):  # it may have left while the reason to end it was on its way
-            extra = extra_of(refusal)
-            if exchange.dialect == "anthropic":  # where its SDKs look for the id of an error
-                extra += b"request-id: %b\r\n" % exchange.id
-            connection.answer(exchange, status, JSON, body, extra)
+            connection.answer(exchange, status, JSON, body, extra_of(refusal))
 
     def refused(self, exchange: Exchange, refusal: Refusal) -> tuple[int, bytes]:
         """Record a refusal; the status and the body that say it in the client's dialect."""
