@@ -79,7 +79,7 @@ def answer(asked: Asked) -> Said:
         return Said(refusal=REFUSAL)
     if asked.model == "thinker" and not asked.tools:
         return Said(("42", "."), THOUGHTS)
-    if asked.model == "coder":
+    if asked.model == "coder" or MEANS.keys() & set(asked.tools):
         return _coded(asked)
     if asked.results:
         return Said(("It is ", f"{' and '.join(asked.results)}."))
@@ -130,4 +130,5 @@ def _coded(asked: Asked) -> Said:
     name = next((name for name in MEANS if name in asked.tools), None)
     if name is None:
         return Said(PIECES)
-    return Said(("I write a note.",), calls=(Call("call_1", name, dict(MEANS[name])),))
+    thoughts = THOUGHTS if asked.model == "thinker" else ()
+    return Said(("I write a note.",), thoughts, (Call("call_1", name, dict(MEANS[name])),))

@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 import pytest
 from clients_engines import ActingEngine
 from clients_house import SENTENCE, House
-from clients_stage import NOTE, WRITE
+from clients_stage import NOTE, THOUGHT, WRITE
 
 from support.running_flm import Flm
 
 pytestmark = pytest.mark.timeout(300)
+
+THINKING = ("-c", 'model_reasoning_effort="high"', "-c", 'model_reasoning_summary="auto"')
+"""What Codex is told of a model it does not know."""
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -108,6 +111,17 @@ def test_codex_runs_a_whole_loop(codex: Codex, house: House, engine: ActingEngin
     names = [tool["function"]["name"] for tool in first["tools"]]
     assert "exec_command" in names
     assert [message["role"] for message in second["messages"]][-2:] == ["assistant", "tool"]
+
+
+def test_codex_is_told_thoughts_and_brings_them_back(
+    codex: Codex, house: House, engine: ActingEngine
+) -> None:
+    """Within a loop the engine reads what it thought before it called."""
+    items = codex.does("Write a note.", "-m", house.name(engine, "thinker"), *THINKING)
+    thoughts = [item["text"] for item in items if item["type"] == "reasoning"]
+    (before,) = [each for each in engine.chats[-1]["messages"] if each["role"] == "assistant"]
+    assert thoughts == [THOUGHT]
+    assert THOUGHT in before.values()
 
 
 def test_codex_patches_a_file(codex: Codex, house: House) -> None:
