@@ -137,6 +137,8 @@ def test_a_record_holds_what_the_issue_lists_and_no_words(house: House) -> None:
     assert list(record) == [
         *("time", "request_id", "key_id", "model", "engine", "route", "status", "error"),
         *("latency_ms", "first_token_ms", "tokens_in", "tokens_out", "client", "streamed"),
+        *("api", "cached_tokens", "reasoning_tokens", "estimated", "tokens_per_second"),
+        *("tries", "remote", "prompt_template", "profile", "dropped"),
     ]
     assert (record["route"], record["client"]) == (CHAT, "127.0.0.1")
     assert 0 < record["first_token_ms"] <= record["latency_ms"]

@@ -61,6 +61,7 @@ def keeping(models: ModelService, paths: DataPaths, web: WebServer) -> GgufKeepi
 def arrived(web: WebServer, count: int) -> Progress:
     """Lets the line drop once so many bytes are known to have come."""
     web.hold = threading.Event()
+    web.patience = 2.0  # progress is told now and then: the last of it may not be
 
     def told(step: Step) -> None:
         if step.done >= count and web.hold is not None:

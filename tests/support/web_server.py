@@ -30,7 +30,8 @@ class WebServer:
     no more; ``statuses``: answered in place of a file, one for each request, then no more;
     ``moved``: where a path leads; ``validators``: fields that name the version; ``ranges``
     False: ranges are not known here; ``strict`` False: `If-Range` is overlooked; ``hold``: a
-    line drops only when this is set, once for each: what is under way when it drops may be lost.
+    line drops only when this is set, or after `patience` seconds, once for each: what is under
+    way when it drops may be lost.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class WebServer:
     asked: list[Asked] = field(default_factory=list)
     base: str = ""
     hold: threading.Event | None = None
+    patience: float = 30.0
     reached: threading.Event = field(default_factory=threading.Event)
 
     def url(self, path: str) -> str:
@@ -142,7 +144,7 @@ def _body(web: WebServer, handler: http.server.BaseHTTPRequestHandler, body: byt
         handler.wfile.flush()
         web.reached.set()
         if web.hold is not None:
-            web.hold.wait(30)
+            web.hold.wait(web.patience)
             web.hold.clear()
         handler.connection.shutdown(socket.SHUT_RDWR)
         return
