@@ -69,7 +69,7 @@ def _notes(situation: Situation) -> tuple[Finding, ...]:
         warning(
             "two_keys",
             N_("ANTHROPIC_API_KEY is set in this shell: Claude Code sends it beside FLM's key, and "
-               "FLM refuses a request with two different keys."),
+               "FLM refuses a request with two different keys of its own."),
             N_("Unset it for Claude Code: `{line}`."),
             line="set ANTHROPIC_API_KEY="
             if situation.platform == "win32"
