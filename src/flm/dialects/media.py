@@ -21,6 +21,7 @@ _NO_TYPE = msgspec.Raw(b"null")
 _MEDIA_KEY = re.compile(r"image|video|audio|file|media|picture", re.IGNORECASE)
 _TEXT_TYPES = (b'"text"', b'"input_text"', b'"output_text"', b'"refusal"')
 _decode = msgspec.json.Decoder().decode
+_decode_fields = msgspec.json.Decoder(Part).decode
 
 # A scheme and a slash; `C:\x` and prose with a colon are none. Base64 holds no colon.
 _FETCHED = re.compile(r"(?!data:)[a-z][a-z0-9+.-]{1,30}:/", re.IGNORECASE)
@@ -29,6 +30,8 @@ _SKIPPED = re.compile(r"[\x00-\x20]+")
 _LOOKED_AT = 256
 _DATA = re.compile(r"data:", re.IGNORECASE)
 _URL_KEYS = ("url", "uri")
+_DATA_START = b'"data:'
+_NEVER_FETCHED = ("text", "type")
 
 
 _IMAGE_TYPE = b'"image_url"'
@@ -69,17 +72,30 @@ def check_part(part: Part, param: str, *, remote: bool = False) -> bool:
         if key in _TEXT_KEYS or (text and not media):
             continue
         picture = picture or "image" in key or "video" in key
-        # The common case without a copy of the picture.
-        if bytes(memoryview(raw)[:6]) != b'"data:':
-            _check_value(key, _decode(raw), f"{param}.{key}")
+        _check_raw(key, raw, f"{param}.{key}")
     return picture
+
+
+def _check_raw(key: str, raw: msgspec.Raw, param: str) -> None:
+    """`_check_value`; the common cases, a `data:` URL by itself or in an object, without a copy
+    of the picture.
+    """
+    view = memoryview(raw)
+    if bytes(view[:6]) == _DATA_START:
+        return
+    if bytes(view[:1]) == b"{" and len(view) > _LOOKED_AT:
+        for name, inner in _decode_fields(raw).items():
+            if name not in _NEVER_FETCHED and bytes(memoryview(inner)[:6]) != _DATA_START:
+                _check_value(name, _decode(inner), f"{param}.{name}")
+    else:
+        _check_value(key, _decode(raw), param)
 
 
 def _check_value(key: str, value: Any, param: str) -> None:
     # Bodies nest at most 64 levels deep (`body.check_depth`), and so does this.
     if isinstance(value, dict):
         for name, inner in value.items():
-            if name not in ("text", "type"):
+            if name not in _NEVER_FETCHED:
                 _check_value(name, inner, f"{param}.{name}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):

@@ -7,6 +7,7 @@ what a translation reads, is decoded once (`ChatRequest.params`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -124,17 +125,22 @@ class ChatRequest(msgspec.Struct, frozen=True):
 
 
 KNOWN = frozenset(ChatParams.__struct_fields__)
+_NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 _decode_params = msgspec.json.Decoder(ChatParams).decode
 
 
-def parse_chat(body: bytes, policy: Policy, *, remote: bool = False) -> ChatRequest:
-    """The chat request in `body`. ``remote``: URLs of images may stay (``remote_media``).
+def parse_chat(
+    body: bytes, policy: Policy, *, remote: bool = False, fields: dict[str, Raw] | None = None
+) -> ChatRequest:
+    """The chat request in `body`. ``remote``: URLs of images may stay (``remote_media``);
+    ``fields``: what `decode_object` made of `body`, where that was done before.
 
     Raises `Refusal` 400: `invalid_json`; `missing_required_parameter` and `invalid_value` with
     the field in ``param``; `dangerous_parameter`; `unknown_parameter` as the policy says;
     `unsupported_image_url`. What people wrote is never judged.
     """
-    fields = decode_object(body)
+    if fields is None:
+        fields = decode_object(body)
     dropped: tuple[str, ...] = ()
     if not KNOWN.issuperset(fields):
         dropped = judge_names(fields, fields.keys() - KNOWN, KNOWN, policy)
@@ -155,7 +161,8 @@ def parse_chat(body: bytes, policy: Policy, *, remote: bool = False) -> ChatRequ
         fields,
         params,
         dropped,
-        remote_media=remote_media,
+        _NO_OPTIONS,
+        remote_media,
     )
 
 

@@ -31,6 +31,16 @@ async def in_task() -> None:
         await _TASK
 
 
+LARGE = 1 << 20
+"""Bytes of a body that take milliseconds to be read, judged or copied."""
+
+
+async def others_first() -> None:
+    """Let everybody else who is ready go on: between two steps that each take milliseconds."""
+    await in_task()
+    await asyncio.sleep(0)
+
+
 class _Rest:
     """A coroutine that has started, from where it is: itself, `await` would refuse it."""
 

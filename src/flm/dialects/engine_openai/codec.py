@@ -55,7 +55,11 @@ class OpenAICodec:
 
     def chat(self, request: ChatRequest, target: Target) -> EngineCall:
         """The same fields, the engine's model; of a stream usage is always asked for."""
-        return EngineCall("/v1/chat/completions", _counted(request, target), request.dropped)
+        if request.stream or request.model != target.model:
+            body = _counted(request, target)
+        else:
+            body = _encode(request.fields)
+        return EngineCall("/v1/chat/completions", body, request.dropped)
 
     def chat_answer(
         self, request: ChatRequest, target: Target, body: bytes, created: int, answer_id: str

@@ -245,6 +245,8 @@ class Connection(asyncio.Protocol):
             return
         if complete:
             self._start()
+        else:
+            reader.gather()
 
     def _expect_body(self, request: Request) -> None:
         self._body_at = self._desk.clock.monotonic()
@@ -306,8 +308,7 @@ class Connection(asyncio.Protocol):
         exchange = self._exchange
         assert exchange is not None
         reader = self._reader
-        exchange.body = b"".join(reader.chunks)
-        reader.chunks = []
+        exchange.body = reader.payload()
         self._held = reader.rest
         reader.rest = b""
         self.phase = BUSY
@@ -359,7 +360,7 @@ class Connection(asyncio.Protocol):
         unread = not self._reader.complete
         if unread or refusal.close:
             self.closing = True
-        self._reader.chunks = []
+        self._reader.drop()
         status, body = self._desk.refused(exchange, refusal)
         self.answer(exchange, status, JSON, body, extra_of(refusal))
         self.finish()

@@ -7,12 +7,14 @@ a header value without any callback, at quadratic cost: a head is fed only when 
 
 from __future__ import annotations
 
+import io
 import re
 
 import httptools
 
 from flm.errors import Refusal
 from flm.gateway.edge.request import Request
+from flm.gateway.running import LARGE
 from flm.gateway.same_head import SameHead
 
 MAX_HEAD = 64 << 10
@@ -24,6 +26,9 @@ MAX_LEADING = 16
 FRAMING_FIXED = 16 << 10
 FRAMING_SHARE = 10
 """A chunked body's framing may take 16 KiB plus a tenth of its payload."""
+
+_PAST = 2
+"""The stage of a reader that took a body past its parser."""
 
 _VERSION = re.compile(rb"[^\r\n]* HTTP/([0-9]+)\.([0-9]+)\r?\n")
 _END = b"\r\n\r\n"
@@ -44,9 +49,9 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_doubled", "_keep_alive", "_last", "_overrun", "_parser", "_same", "_scanned", "_stage",
-        "_url", "_values", "_wire", "body_limit", "chunks", "complete", "held",
-        "request", "rest", "size",
+        "_doubled", "_gathered", "_keep_alive", "_last", "_overrun", "_parser", "_same",
+        "_scanned", "_stage", "_url", "_values", "_wire", "body_limit", "chunks", "complete",
+        "held", "request", "rest", "size",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -70,6 +75,7 @@ class RequestReader:
         self._wire = 0
         self.size = 0
         self.chunks: list[bytes] = []
+        self._gathered: io.BytesIO | None = None
         self.request: Request | None = None
 
     # Callbacks of the parser: they only note what they are told.
@@ -336,7 +342,13 @@ class RequestReader:
             self.rest = b""
             self._wire += len(data)
         try:
-            parser.feed_data(data)
+            if request.chunked:
+                parser.feed_data(data)
+            else:  # its bytes need no parser, which would copy them; another one is made for what
+                # comes after it
+                self._stage = _PAST
+                self.on_body(data)
+                self.complete = self.size >= (request.length or 0)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if not self.complete:
                 raise _bad(f"The request's body cannot be read: {error}.") from error
@@ -352,11 +364,40 @@ class RequestReader:
             request.keep_alive = False
         return self.complete
 
+    def gather(self) -> None:
+        """Put what came of a large body so far into one piece that grows: no copy is made at its
+        end, and of memory that is new to the process there is one body's worth and not two.
+        """
+        if self._gathered is None:
+            if self.size < LARGE:
+                return
+            self._gathered = io.BytesIO()
+        for chunk in self.chunks:
+            self._gathered.write(chunk)
+        self.chunks = []
+
+    def drop(self) -> None:
+        """Forget what came of the body."""
+        self.chunks = []
+        self._gathered = None
+
+    def payload(self) -> bytes:
+        """The whole body; it is kept no longer."""
+        chunks, self.chunks = self.chunks, []
+        gathered, self._gathered = self._gathered, None
+        if gathered is None:
+            return b"".join(chunks)
+        for chunk in chunks:
+            gathered.write(chunk)
+        return gathered.getvalue()
+
     def next(self) -> bytes:
         """Forget this request; the bytes that came after it."""
         rest = self.rest
         self.rest = b""
-        if self._stage:
+        if self._stage == _PAST and self._parser is not None:
+            self._restart()
+        elif self._stage:
             self._reset()
         else:  # the parser saw nothing of it
             self.complete = False

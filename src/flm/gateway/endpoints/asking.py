@@ -11,7 +11,7 @@ from flm.dialects.engine import EngineCall, EngineDialectCodec
 from flm.errors import EngineError, Refusal
 from flm.gateway.edge.caps import BUFFERED_ANSWERS
 from flm.gateway.live import LiveTarget, request_lead
-from flm.gateway.running import in_task
+from flm.gateway.running import LARGE, in_task, others_first
 from flm.gateway.upstream.answer import END, HEAD, Answer, EngineGone
 from flm.gateway.upstream.connection import EngineConnection
 from flm.wire.snapshot import Target
@@ -129,11 +129,14 @@ class Asking:
         live, exchange, rules = self._live, self._exchange, self._desk.live.rules
         assert live is not None
         assert live.pool is not None
-        body = call.body
+        body, behind = call.body, b""
+        if len(body) > LARGE:
+            await others_first()  # it was just made; and it is not copied again
+            body, behind = b"", body
         request = b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
             live.lead(call.path),
             exchange.id,
-            len(body),
+            len(body) or len(behind),
             body,
         )
         run = exchange.run
@@ -148,7 +151,7 @@ class Asking:
             self._engine = engine
             answer = self.answer = Answer(self._collect if stage == END else None)
             exchange.deadline = self._desk.tick + rules.first_byte_seconds
-            engine.start(request, answer)
+            engine.start(request, answer, behind)
             try:
                 if run.task is None:
                     await answer.parked(run)

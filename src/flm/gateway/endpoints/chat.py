@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flm.dialects.body import decode_object
 from flm.dialects.openai_chat import parse_chat
 from flm.gateway.endpoints.converse import answer_chat
+from flm.gateway.running import LARGE, others_first
 
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 async def chat_completions(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
     """A chat completion."""
+    fields = None
+    if len(exchange.body) > LARGE:
+        fields = decode_object(exchange.body)
+        await others_first()
     rules = desk.live.rules
-    chat = parse_chat(exchange.body, rules.policy, remote=rules.media_fetch)
+    chat = parse_chat(exchange.body, rules.policy, remote=rules.media_fetch, fields=fields)
     await answer_chat(exchange, connection, desk, chat)

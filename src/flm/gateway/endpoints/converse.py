@@ -24,6 +24,7 @@ from flm.gateway.endpoints.counting import Counter
 from flm.gateway.endpoints.course import Course
 from flm.gateway.endpoints.streamed import answer_streamed
 from flm.gateway.media_inline import inline_media
+from flm.gateway.running import LARGE, others_first
 from flm.gateway.upstream.answer import END
 from flm.wire.snapshot import Target
 
@@ -51,8 +52,10 @@ async def answer_chat(
 
     None: the client speaks OpenAI's itself.
     """
-    exchange.body = b""
+    large, exchange.body = len(exchange.body) > LARGE, b""
     native = True
+    if large:  # it was judged: its engine's form is made in another step
+        await others_first()
     course = Course(exchange, desk, chat.model)
     if chat.remote_media:
         chat = await inline_media(chat, desk.media, connection.hold_body)
@@ -66,6 +69,8 @@ async def answer_chat(
     asked = chat
 
     def turn_at(target: Target) -> Turn:
+        if conversation is None:  # nothing is translated, so nothing is native either
+            return Turn(exchange, target, asked, None, False)
         live = desk.live.target(target.id)
         spoken = native and (live is None or exchange.dialect not in live.unspoken)
         turn = Turn(exchange, target, asked, conversation, spoken)

@@ -72,12 +72,14 @@ class EngineConnection(asyncio.Protocol):
         """Connected."""
         self._transport = cast("asyncio.Transport", transport)
 
-    def start(self, request: bytes, answer: Answer) -> None:
-        """Send `request` and report what comes back to `answer`."""
+    def start(self, request: bytes, answer: Answer, body: bytes = b"") -> None:
+        """Send `request` and report what comes back to `answer`; `body`: a large one, apart."""
         self._answer = answer
         self.reusable = False
-        self._long = len(request) > LONG
+        self._long = len(request) + len(body) > LONG
         self._transport.write(request)
+        if body:
+            self._transport.write(body)
 
     def send(self, data: bytes) -> None:
         """A further piece of the request that was started."""
