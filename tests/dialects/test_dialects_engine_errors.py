@@ -93,18 +93,22 @@ def test_an_overflow_says_both_numbers_and_the_remedy(name: str) -> None:
                 " tokens (500 in the messages, 100 in the completion)."
             ),
             (
-                "The prompt has 500 tokens and the answer may have 100, the model's context holds 512"
+                "The prompt has 500 tokens and the answer may have 100, the"
+                " model's context holds 512"
                 " tokens. Shorten it, lower max_tokens"
             ),
         ),
         (
             (
-                "This model's maximum context length is 512 tokens. However, you requested 100 output"
-                " tokens and your prompt contains at least 413 input tokens, for a total of at least"
+                "This model's maximum context length is 512 tokens. However,"
+                " you requested 100 output"
+                " tokens and your prompt contains at least 413 input tokens,"
+                " for a total of at least"
                 " 513 tokens."
             ),
             (
-                "The prompt has at least 413 tokens and the answer may have 100, the model's context"
+                "The prompt has at least 413 tokens and the answer may have"
+                " 100, the model's context"
                 " holds 512 tokens. Shorten it, lower max_tokens"
             ),
         ),
@@ -131,8 +135,10 @@ def test_an_overflow_of_vllm_names_its_own_setting(said: str, expected: str) -> 
     [
         (
             (
-                "Requested token count exceeds the model's maximum context length of 512 tokens. You"
-                " requested a total of 600 tokens: 500 tokens from the input messages and 100 tokens"
+                "Requested token count exceeds the model's maximum context"
+                " length of 512 tokens. You"
+                " requested a total of 600 tokens: 500 tokens from the input"
+                " messages and 100 tokens"
                 " for the completion."
             ),
             Overflow(500, 512, 100),
@@ -143,7 +149,8 @@ def test_an_overflow_of_vllm_names_its_own_setting(said: str, expected: str) -> 
         ),
         (
             (
-                "This model's maximum context length is 512 tokens. However, your messages resulted in"
+                "This model's maximum context length is 512 tokens. However,"
+                " your messages resulted in"
                 " 600 tokens."
             ),
             Overflow(600, 512),
@@ -155,8 +162,10 @@ def test_an_overflow_of_vllm_names_its_own_setting(said: str, expected: str) -> 
         ("prompt is too long: 600 tokens > 512 maximum", Overflow(600, 512)),
         (
             (
-                "This model's maximum context length is 512 tokens. However, you requested 100 output"
-                " tokens and your prompt contains at least 413 input tokens, for a total of at least"
+                "This model's maximum context length is 512 tokens. However,"
+                " you requested 100 output"
+                " tokens and your prompt contains at least 413 input tokens,"
+                " for a total of at least"
                 " 513 tokens."
             ),
             Overflow(413, 512, 100, True),

@@ -29,7 +29,8 @@ _SENTENCES = tuple(
         ),
         (
             r"maximum context length is (?P<context>#) tokens"
-            r".{0,80}?(?:requested|resulted in|prompt contains(?P<least> at least)?|has) (?P<prompt>#)"
+            r".{0,80}?(?:requested|resulted in|prompt contains(?P<least> at least)?|has)"
+            r" (?P<prompt>#)"
             r"(?: (?:input|output))?(?P<unit> tokens| characters)?"
         ),
         # SGLang

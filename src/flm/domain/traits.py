@@ -25,15 +25,16 @@ Keeping = Literal["pull", "remove", "load", "unload"]
 class EngineTraits(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of engine. Facts and their sources stand in `engines/README.md`.
 
-    ``native``: the APIs it serves in OpenAI's or Anthropic's own format, well enough to be
-    passed on; ``perhaps``: those that some of this kind have and none of them tells of, so that
-    they are asked and believed when they say no; ``translated``: those FLM speaks to it in
-    another format; ``renamed``: parameters it knows by another name; ``ignored``: those it takes
-    and leaves aside in silence, which FLM must name or refuse; ``rejected``: those it answers with an error; ``overload``: what it does
-    when it is full; ``overflow``: what it says to a prompt beyond its context; ``broken_stream``:
-    how an error in mid-stream looks; ``reasoning``: the field its thoughts come in; ``keeping``:
-    what it lets others do to its models; ``one_model``: a model that is loaded takes the place of
-    the one before, and requests for any model are answered by the one that is loaded.
+    ``native``: the APIs it serves in OpenAI's or Anthropic's own format, well enough to be passed
+    on; ``perhaps``: those that some of this kind have and none of them tells of, so that they are
+    asked and believed when they say no; ``translated``: those FLM speaks to it in another format;
+    ``renamed``: parameters it knows by another name; ``ignored``: those it takes and leaves aside
+    in silence, which FLM must name or refuse; ``rejected``: those it answers with an error;
+    ``overload``: what it does when it is full; ``overflow``: what it says to a prompt beyond its
+    context; ``broken_stream``: how an error in mid-stream looks; ``reasoning``: the field its
+    thoughts come in; ``keeping``: what it lets others do to its models; ``one_model``: a model that
+    is loaded takes the place of the one before, and requests for any model are answered by the one
+    that is loaded.
     """
 
     native: tuple[Api, ...]
