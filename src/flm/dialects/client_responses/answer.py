@@ -19,9 +19,10 @@ from flm.dialects.client_responses.output import (
     refusal_part,
     text_part,
 )
-from flm.dialects.client_responses.tools import NO_RAW, Toolbox
+from flm.dialects.client_responses.tools import NO_RAW
 from flm.dialects.codec import Usage
 from flm.dialects.engine_errors import bad_answer
+from flm.dialects.toolbox import Toolbox
 
 Raw = msgspec.Raw
 _encode = msgspec.json.Encoder().encode

@@ -16,7 +16,7 @@ from flm.dialects.client_responses.output import (
     call_item,
     final_arguments,
 )
-from flm.dialects.client_responses.tools import Source, Toolbox
+from flm.dialects.toolbox import Source, Toolbox
 
 _encode = msgspec.json.Encoder().encode
 

@@ -1,95 +1,28 @@
-"""Which tools a model may or must use, in the words of chat completions."""
+"""`tool_choice` as the Responses API writes it."""
 
 from __future__ import annotations
 
 import msgspec
 
 from flm.dialects.body import first_byte
-from flm.dialects.client_responses.tools import Toolbox
-from flm.dialects.fields import shown, wrong_value
-from flm.errors import Refusal
+from flm.dialects.fields import wrong_value
+from flm.dialects.tool_choice import Choice, choose
+from flm.dialects.toolbox import Toolbox
 
 Raw = msgspec.Raw
-_MODES = ("auto", "none", "required")
-_NAMED = ("function", "custom")
-
-
-class _Choice(msgspec.Struct):
-    type: str
-    name: str | None = None
-    namespace: str | None = None
-    mode: str = "auto"
-    tools: list[_Choice] | None = None
-
 
 _decode_text = msgspec.json.Decoder(str).decode
-_decode_choice = msgspec.json.Decoder(_Choice).decode
+_decode_choice = msgspec.json.Decoder(Choice).decode
 
 
-def choose(raw: Raw, tools: Toolbox) -> object | None:
-    """`tool_choice` for an engine; `tools` is cut down to those that are allowed.
-
-    Raises `Refusal` 400: `unsupported_parameter` when a tool must be called that nobody runs,
-    `invalid_value` for what is no choice.
-    """
+def choice_in(raw: Raw, tools: Toolbox) -> object | None:
+    """See `tool_choice.choose`. None: the client said nothing."""
     if bytes(raw) in (b"", b"null"):
         return None
     if first_byte(raw) == b'"':
-        mode = _decode_text(raw)
-        if mode not in _MODES:
-            raise _wrong(f"expected one of {', '.join(_MODES)} or an object")
-        return _mode(mode, tools)
+        return choose(_decode_text(raw), tools)
     try:
         choice = _decode_choice(raw)
     except msgspec.ValidationError as error:
         raise wrong_value(error, "tool_choice") from error
-    if choice.type in _NAMED and choice.name:
-        return {"type": "function", "function": {"name": _named(choice, tools)}}
-    if choice.type == "allowed_tools":
-        return _allowed(choice, tools)
-    raise _unsupported(choice.type)
-
-
-def _mode(mode: str, tools: Toolbox) -> str:
-    if mode == "required" and not tools.functions:
-        raise Refusal(
-            400,
-            "unsupported_parameter",
-            "No tool of this request can be run by a model here, so none can be required.",
-            param="tool_choice",
-        )
-    return mode
-
-
-def _named(choice: _Choice, tools: Toolbox) -> str:
-    """The function of a chosen tool; one in a namespace may be named without it."""
-    name = tools.name(choice.name or "", choice.namespace)
-    if name not in tools.functions:
-        source = tools.source(name)
-        name = tools.name(source.name, source.namespace)
-    if name not in tools.functions:
-        raise _wrong(f"there is no tool '{shown(choice.name or '')}'")
-    return name
-
-
-def _allowed(choice: _Choice, tools: Toolbox) -> str:
-    if choice.mode not in ("auto", "required"):
-        raise _wrong("the mode of allowed_tools is 'auto' or 'required'")
-    names = {_named(one, tools) for one in choice.tools or () if one.type in _NAMED and one.name}
-    tools.only(names)
-    return _mode(choice.mode, tools)
-
-
-def _wrong(why: str) -> Refusal:
-    return Refusal(
-        400, "invalid_value", f"Invalid value for 'tool_choice': {why}.", param="tool_choice"
-    )
-
-
-def _unsupported(kind: str) -> Refusal:
-    return Refusal(
-        400,
-        "unsupported_parameter",
-        f"No engine here runs '{shown(kind)}', so it cannot be made to be called.",
-        param="tool_choice",
-    )
+    return choose(choice, tools)

@@ -8,16 +8,17 @@ import msgspec
 
 from flm.dialects.client_responses.answer import whole_response
 from flm.dialects.client_responses.asked import Asked, TextFormat
-from flm.dialects.client_responses.choice import choose
+from flm.dialects.client_responses.choice import choice_in
 from flm.dialects.client_responses.items import Chat
 from flm.dialects.client_responses.kept import KeptResponse, items_to_keep, turns
 from flm.dialects.client_responses.output import Envelope
-from flm.dialects.client_responses.tools import NO_RAW, Toolbox
+from flm.dialects.client_responses.tools import NO_RAW, take_tools
 from flm.dialects.client_responses.writer import ResponsesWriter
 from flm.dialects.codec import Usage
 from flm.dialects.conversation import Keeper, Native, Stamp
 from flm.dialects.fields import shown
 from flm.dialects.openai_chat import ChatRequest, parse_chat
+from flm.dialects.toolbox import Toolbox
 from flm.domain.policy import Policy
 from flm.errors import Refusal
 from flm.wire.snapshot import Target
@@ -101,7 +102,7 @@ class ResponsesConversation:
         asked, params = self._asked, self._asked.params
         tools = self._tools
         if bytes(params.tools) not in _ABSENT:
-            tools.add(params.tools, "tools")
+            take_tools(params.tools, "tools", tools)
         chat = Chat(tools, remote)
         if params.instructions:
             chat.instruct(params.instructions)
@@ -115,7 +116,7 @@ class ResponsesConversation:
             fields |= {"stream": True, "stream_options": {"include_usage": True}}
         fields |= self._sampling()
         # Not before the items: they may hold tools.
-        choice = choose(params.tool_choice, tools)
+        choice = choice_in(params.tool_choice, tools)
         if tools.functions:
             fields["tools"] = [Raw(one) for one in tools.functions.values()]
             if choice is not None:

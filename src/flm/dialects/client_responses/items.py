@@ -14,8 +14,9 @@ import msgspec
 
 from flm.dialects.body import UNREADABLE, first_byte
 from flm.dialects.client_responses.parts import Content, Part, content_of, text_of
-from flm.dialects.client_responses.tools import INPUT, NO_RAW, Toolbox
+from flm.dialects.client_responses.tools import NO_RAW, take_tools
 from flm.dialects.fields import shown, wrong_value
+from flm.dialects.toolbox import Toolbox, custom_arguments
 from flm.errors import Refusal
 
 Raw = msgspec.Raw
@@ -190,7 +191,7 @@ class Chat:
         )
 
     def _custom_call(self, item: Item, where: str) -> None:
-        arguments = _encode({INPUT: item.input}).decode()
+        arguments = custom_arguments(item.input)
         self._call(item.call_id, self._tools.name(item.name, item.namespace), arguments)
 
     def _search_call(self, item: Item, where: str) -> None:
@@ -231,7 +232,7 @@ class Chat:
 
     def _more_tools(self, item: Item, where: str) -> None:
         if bytes(item.tools) not in _ABSENT:
-            self._tools.add(item.tools, f"{where}.tools")
+            take_tools(item.tools, f"{where}.tools", self._tools)
 
 
 def _found(tools: Raw) -> str:

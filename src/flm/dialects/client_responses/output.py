@@ -9,9 +9,9 @@ import msgspec
 from flm.dialects.body import UNREADABLE
 from flm.dialects.client_responses.asked import Asked
 from flm.dialects.client_responses.kept import PREFIX
-from flm.dialects.client_responses.tools import Source, custom_input
 from flm.dialects.codec import Usage
 from flm.dialects.conversation import Stamp
+from flm.dialects.toolbox import Source, custom_input
 
 Raw = msgspec.Raw
 Status = Literal["in_progress", "completed", "incomplete", "failed"]

@@ -16,8 +16,8 @@ from flm.dialects.client_responses.blocks import Message, Thoughts
 from flm.dialects.client_responses.calls import Calls, Piece
 from flm.dialects.client_responses.events import Events
 from flm.dialects.client_responses.output import INCOMPLETE, Envelope, Logprob, Status
-from flm.dialects.client_responses.tools import Toolbox
 from flm.dialects.codec import Shape, Usage
+from flm.dialects.toolbox import Toolbox
 from flm.errors import Refusal, StreamBroken
 
 _encode = msgspec.json.Encoder().encode
