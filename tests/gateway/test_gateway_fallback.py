@@ -74,7 +74,7 @@ def two(one: ScriptedEngine, other: ScriptedEngine) -> Routes:
         (answering(FAULT), "engine_error"),
         (answering(FULL), "engine_busy"),
         (lambda side: side.request(), "engine_gone"),
-        (lambda side: side.rst(), "engine_gone"),
+        (lambda side: (side.request(), side.rst()), "engine_gone"),
     ],
 )
 def test_another_engine_answers_for_one_that_cannot(

@@ -95,6 +95,7 @@ class Live:
         self._targets: dict[str, LiveTarget] = {}
         self._leaving: list[LiveTarget] = []
         self._single: dict[str, LiveTarget] = {}
+        self._alone: dict[str, LiveTarget] = {}
         self.instance = instance_of(snapshot.keys.pepper)
         self.models: dict[str, ModelEntry] = {}
         self.routes = snapshot.routes
@@ -147,6 +148,11 @@ class Live:
             for name, entry in routes.models.items()
             if len(entry.targets) == 1 and entry.targets[0] in self._targets
         }
+        self._alone = {
+            name: live
+            for name, live in self._single.items()
+            if live.pool is not None and not live.target.remote and name not in routes.published
+        }
         self.homes = {name: entry.targets for name, entry in routes.models.items()}
         for id_, live in self._targets.items():
             if not self.homes.get(id_):  # no model has that name
@@ -189,6 +195,12 @@ class Live:
         if not meant.names:
             raise self.unknown_model(name)
         return meant
+
+    def alone(self, name: str) -> LiveTarget | None:
+        """The one home of a model that is awake, on this machine, and has nothing of its owner's
+        around it: most requests are for one of those. None for all others.
+        """
+        return self._alone.get(name)
 
     def only(self, name: str) -> LiveTarget | None:
         """The one home of the model of that name; None: look for its `candidates`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flm.dialects.body import decode_object
 from flm.dialects.openai_chat import parse_chat
-from flm.gateway.endpoints.converse import answer_chat
+from flm.gateway.endpoints.converse import answer_alone, answer_chat
 from flm.gateway.running import LARGE, others_first
 
 if TYPE_CHECKING:
@@ -23,4 +23,9 @@ async def chat_completions(exchange: Exchange, connection: Connection, desk: Gat
         await others_first()
     rules = desk.live.rules
     chat = parse_chat(exchange.body, rules.policy, remote=rules.media_fetch, fields=fields)
+    if fields is None and not (chat.stream or chat.remote_media):
+        live = desk.live.alone(chat.model)
+        if live is not None:
+            await answer_alone(exchange, connection, desk, chat, live)
+            return
     await answer_chat(exchange, connection, desk, chat)

@@ -21,8 +21,9 @@ from flm.dialects.translated import TranslatedStream
 from flm.errors import Refusal
 from flm.gateway.endpoints.asking import Asking
 from flm.gateway.endpoints.counting import Counter
-from flm.gateway.endpoints.course import Course
+from flm.gateway.endpoints.course import Course, details_with
 from flm.gateway.endpoints.streamed import answer_streamed
+from flm.gateway.live import LiveTarget
 from flm.gateway.media_inline import inline_media
 from flm.gateway.running import LARGE, others_first
 from flm.gateway.upstream.answer import END
@@ -84,6 +85,33 @@ async def answer_chat(
         )
     else:
         await _whole(exchange, connection, desk, course, turn_at, keeper)
+
+
+async def answer_alone(
+    exchange: Exchange,
+    connection: Connection,
+    desk: GatewayDesk,
+    chat: ChatRequest,
+    live: LiveTarget,
+) -> None:
+    """What `answer_chat` does when nothing needs to be decided: a whole answer in OpenAI's dialect
+    by the one home there is, which is awake. It is what most requests are, and takes a tenth less.
+    """
+    exchange.body = b""
+    exchange.model = chat.model
+    with Asking(exchange, desk) as asking:
+        target = asking.use(live)
+        assert target is not None
+        turn = Turn(exchange, target, chat, None, False)
+        await asking.ask(turn.call, END)
+        answer = turn.read(asking.result(CODECS[target.dialect]))
+    exchange.usage = answer.usage
+    if answer.usage is None:
+        exchange.usage = await turn.counted(desk, answer)
+    dropped = turn.call.dropped
+    if dropped:
+        exchange.details = details_with(dropped)
+    desk.answer(exchange, connection, answer.body, dropped)
 
 
 class Turn:

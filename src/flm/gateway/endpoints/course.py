@@ -158,3 +158,8 @@ class Course:
                 dropped=dropped,
             )
         ).decode()
+
+
+def details_with(dropped: tuple[str, ...]) -> str:
+    """The details of a record that has nothing but dropped fields."""
+    return _encode(RecordDetails(dropped=dropped)).decode()
