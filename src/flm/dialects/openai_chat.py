@@ -35,10 +35,14 @@ NO_RAW = msgspec.Raw()
 
 
 class Message(msgspec.Struct, gc=False):
-    """What is judged of a message: who speaks, and that its parts fetch nothing."""
+    """What is judged of a message: who speaks, and that its parts fetch nothing.
+
+    ``tool_calls`` is looked at, and never judged.
+    """
 
     role: Annotated[str, Meta(min_length=1, max_length=64)]
     content: str | list[Part] | None = None
+    tool_calls: Raw = NO_RAW
 
 
 class StreamOptions(msgspec.Struct):

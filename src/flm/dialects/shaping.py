@@ -234,10 +234,10 @@ def _around(raw: Raw, judged: Message, before: str, behind: str) -> tuple[Raw, M
     if isinstance(content, list):
         parts = _around_parts(content, before, behind)
         message["content"] = Raw(_encode(parts))
-        return Raw(_encode(message)), Message(judged.role, parts)
+        return Raw(_encode(message)), Message(judged.role, parts, judged.tool_calls)
     text = before + (content or "") + behind
     message["content"] = _joined(before, message.get("content", _NONE), behind)
-    return Raw(_encode(message)), Message(judged.role, text)
+    return Raw(_encode(message)), Message(judged.role, text, judged.tool_calls)
 
 
 def _around_parts(

@@ -11,6 +11,7 @@ from flm.dialects.body import UNREADABLE
 from flm.dialects.codec import Count, EngineAnswer, Usage
 from flm.dialects.engine_errors import bad_answer, explain
 from flm.dialects.engine_ollama.messages import arguments_text
+from flm.dialects.engine_openai.usage import usage_object
 from flm.dialects.openai_chat import NO_RAW
 from flm.wire.snapshot import Target
 
@@ -133,16 +134,6 @@ def finish_reason(line: Line, called: bool) -> str:
     if line.done_reason == "length":
         return "length"
     return "tool_calls" if called else "stop"
-
-
-def usage_object(usage: Usage) -> dict[str, int]:
-    """OpenAI's `usage`."""
-    prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-    }
 
 
 def whole_answer(

@@ -13,9 +13,10 @@ import msgspec
 
 from flm.dialects.codec import EngineAnswer, Usage
 from flm.dialects.engine_errors import bad_answer
-from flm.dialects.engine_ollama.answer import FINGERPRINT, Line, Logprob, read_line, usage_object
+from flm.dialects.engine_ollama.answer import FINGERPRINT, Line, Logprob, read_line
 from flm.dialects.engine_ollama.lines import OllamaLines
 from flm.dialects.engine_ollama.request import OPTIONS
+from flm.dialects.engine_openai.usage import usage_object
 from flm.dialects.fields import shown
 from flm.dialects.openai_completions import KNOWN, CompletionParams, CompletionRequest
 from flm.errors import Refusal

@@ -12,9 +12,9 @@ from flm.dialects.engine_ollama.answer import (
     ToolCall,
     finish_reason,
     tool_calls,
-    usage_object,
 )
 from flm.dialects.engine_ollama.lines import OllamaLines
+from flm.dialects.engine_openai.usage import usage_object
 from flm.dialects.openai_chat import ChatRequest
 from flm.wire.snapshot import Target
 

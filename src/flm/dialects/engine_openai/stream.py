@@ -18,7 +18,7 @@ from flm.dialects.body import UNREADABLE
 from flm.dialects.codec import Shape, Usage
 from flm.dialects.engine_errors import explain
 from flm.dialects.engine_openai.thoughts import has_thought, missing_name, under_both_names
-from flm.dialects.engine_openai.usage import usage_in
+from flm.dialects.engine_openai.usage import usage_in, usage_is_null, usage_object
 from flm.errors import EngineError, StreamBroken
 from flm.wire.snapshot import Target
 
@@ -34,7 +34,6 @@ _SAID = re.compile(
     rb'"(?:content|reasoning_content|reasoning|arguments|text)":[ ]?"((?:[^"\\]|\\.)+)"'
 )
 _REASON = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
-_NULL_USAGE = re.compile(rb'"usage"\s*:\s*null')
 
 
 _NOTHING = msgspec.Raw(b"null")
@@ -136,16 +135,11 @@ class OpenAIStream:
             self.tail = self._usage_event(usage) + END_MARK
 
     def _usage_event(self, usage: Usage) -> bytes:
-        prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
         event = {
             **self._about,
             "model": self._name,
             "choices": [],
-            "usage": {
-                "prompt_tokens": prompt,
-                "completion_tokens": completion,
-                "total_tokens": prompt + completion,
-            },
+            "usage": usage_object(usage),
         }
         return b"data: " + _encode(event) + b"\n\n"
 
@@ -208,7 +202,7 @@ class OpenAIStream:
             not self.started
             or not self._learned
             or b'"error"' in event
-            or (b'"usage"' in event and not _usage_is_null(event))
+            or (b'"usage"' in event and not usage_is_null(event))
         ):
             try:
                 read = _decode_event(payload := _payload(event))
@@ -266,7 +260,7 @@ def _is_quiet(data: bytes) -> bool:
         data.endswith(_BLANK)
         and data.find(b'"error"') < 0
         and data.find(b"[DONE]") < 0
-        and (data.find(b'"usage"') < 0 or _usage_is_null(data))
+        and (data.find(b'"usage"') < 0 or usage_is_null(data))
     )
 
 
@@ -274,11 +268,6 @@ def _payload(event: bytes) -> bytes:
     """The data of an event: its `data:` lines, joined as the standard says."""
     lines = [line[5:].strip() for line in _LINES.split(event) if line.startswith(b"data:")]
     return lines[0] if len(lines) == 1 else b"\n".join(lines)
-
-
-def _usage_is_null(data: bytes) -> bool:
-    """Whether every `"usage"` is null: some engines write that into every event."""
-    return data.count(b'"usage"') == len(_NULL_USAGE.findall(data))
 
 
 def _has_content(delta: _Delta | None) -> bool:
