@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -84,11 +85,26 @@ def chat(model: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "hi"}], **more}
 
 
+class Patient(http.client.HTTPConnection):
+    """A connection that takes little at once: what is not read is not made either.
+
+    A whole answer of a small model fits into what the system would take by itself, and a stream
+    that nobody reads would end.
+    """
+
+    def connect(self) -> None:
+        """With a small buffer, which must be known before."""
+        self.sock = socket.socket()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect((self.host, self.port))
+
+
 class Stream:
     """A streamed chat, read event by event on a connection of its own. Use it as a context."""
 
     def __init__(self, port: int, key: str, model: str, **more: Any) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection = Patient("127.0.0.1", port, timeout=60)
         body = json.dumps(chat(model, stream=True, **more))
         self._connection.request("POST", CHAT, body, {"authorization": f"Bearer {key}"})
         self._answer = self._connection.getresponse()

@@ -28,7 +28,9 @@ def test_the_first_up_makes_everything_and_says_it_in_one_document(flm: Flm) -> 
     """The issue's own: exactly these fields, once requests are answered, and a key that works."""
     with flm.up("--demo") as up:
         up.ready()
-        assert list(up.told) == ["base_url", "api_key", "key_id", "pid", "engines", "models"]
+        assert list(up.told) == [
+            *("base_url", "root_url", "api_key", "key_id", "pid", "engines", "models")
+        ]
         assert up.base_url == f"http://127.0.0.1:{up.port}/v1"
         assert up.controller == up.process.pid
         assert up.told["api_key"].startswith(f"flm_{up.told['key_id']}_")
