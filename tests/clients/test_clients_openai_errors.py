@@ -66,13 +66,12 @@ def test_what_cannot_be_said_to_the_engine_is_a_bad_request(client: openai.OpenA
     assert (hot.value.code, hot.value.param) == ("invalid_value", "temperature")
 
 
-def test_a_tool_no_engine_knows_is_a_bad_request(client: openai.OpenAI) -> None:
-    """llama.cpp says it with 500, as if it were its own fault."""
-    tool: Any = {"type": "custom", "custom": {"name": "run"}}
+def test_a_tool_that_no_engine_runs_cannot_be_made_to_be_called(client: openai.OpenAI) -> None:
+    """On offer it is only dropped; required, the answer would be another one."""
+    tool: Any = {"type": "web_search"}
     with pytest.raises(openai.BadRequestError) as caught:
-        client.chat.completions.create(model="words", messages=HI, tools=[tool])
-    assert caught.value.param == "tools"
-    assert "Unsupported tool type" in caught.value.message
+        client.chat.completions.create(model="words", messages=HI, tools=[tool], tool_choice=tool)
+    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "tool_choice")
 
 
 def test_a_prompt_too_long_is_told_as_openai_tells_it(client: openai.OpenAI) -> None:

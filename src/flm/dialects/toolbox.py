@@ -101,10 +101,10 @@ def wanted(namespace: str | None, name: str) -> str:
     return fit
 
 
-def nameless(where: str) -> Refusal:
-    """What is said of a tool without a name; `where` its name would stand."""
+def missing(name: str) -> Refusal:
+    """What is said where something must be; `name` tells the place."""
     return Refusal(
-        400, "missing_required_parameter", f"Missing required parameter: '{where}'.", param=where
+        400, "missing_required_parameter", f"Missing required parameter: '{name}'.", param=name
     )
 
 

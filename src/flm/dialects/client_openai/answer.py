@@ -32,7 +32,7 @@ def whole_answer(body: bytes, tools: Toolbox, seed: str) -> bytes:
 
 def _turned(body: bytes, tools: Toolbox, seed: str) -> bytes:
     fields = _decode_fields(body)
-    choices = _decode_choices(fields["choices"])
+    choices = _decode_choices(fields.get("choices", b"[]"))
     changed = 0
     for choice in choices:
         message = _decode_fields(choice.get("message", b"{}"))

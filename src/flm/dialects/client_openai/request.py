@@ -9,7 +9,7 @@ from flm.dialects.fields import shown, wrong_value
 from flm.dialects.openai_chat import ChatRequest
 from flm.dialects.openai_chat import Tool as FunctionTool
 from flm.dialects.tool_choice import Choice, choose
-from flm.dialects.toolbox import Source, Toolbox, custom_arguments, function_of_text, nameless
+from flm.dialects.toolbox import Source, Toolbox, custom_arguments, function_of_text, missing
 
 Raw = msgspec.Raw
 _FUNCTION = (None, "function")
@@ -96,12 +96,21 @@ _decode_call = msgspec.json.Decoder(_Call).decode
 def is_foreign(chat: ChatRequest) -> bool:
     """Whether any tool, the choice of one, or a call in what was said before is no function's."""
     params = chat.params
-    if params.tools and any(tool.type not in _FUNCTION for tool in params.tools):
-        return True
+    for tool in params.tools or ():
+        if tool.type not in _FUNCTION:
+            return True
     choice = params.tool_choice
     if isinstance(choice, dict) and _type_of(choice) not in _FUNCTION:
         return True
-    return any(b'"custom"' in bytes(each.tool_calls) for each in params.messages)
+    for message in params.messages:
+        if message.tool_calls is not NO_RAW and _has_custom(message.tool_calls):
+            return True
+    return False
+
+
+def _has_custom(calls: Raw) -> bool:
+    """Whether any may be a custom tool's: a string in quotes is never a part of one."""
+    return bytes(calls).find(b'"custom"') >= 0
 
 
 def _type_of(choice: dict[str, Raw]) -> str | None:
@@ -152,7 +161,7 @@ def _take(raws: list[Raw], into: Toolbox) -> None:
     for index, (raw, tool) in enumerate(zip(raws, given, strict=True)):
         if tool.type in _FUNCTION:
             if tool.function is None or not tool.function.name:
-                raise nameless(f"tools[{index}].function.name")
+                raise missing(f"tools[{index}].function.name")
             into.keep(tool.function.name, bytes(raw))
     for index, tool in enumerate(given):
         if tool.type in _FUNCTION:
@@ -174,7 +183,7 @@ def _read(raw: Raw, index: int) -> _Tool:
 
 def _custom(tool: _Custom | None, where: str, into: Toolbox) -> str:
     if tool is None or not tool.name:
-        raise nameless(where if tool is None else f"{where}.name")
+        raise missing(where if tool is None else f"{where}.name")
     grammar = None if tool.format is None else tool.format.grammar
     form = grammar or _Grammar()
     name = into.place(Source("custom", tool.name))
@@ -201,11 +210,11 @@ def _judged(choice: object | None) -> str | dict[str, Raw] | None:
 def _messages(chat: ChatRequest, tools: Toolbox) -> Raw:
     """What was said so far, with the calls of custom tools as those of their functions."""
     raw = chat.fields["messages"]
-    if not any(b'"custom"' in bytes(each.tool_calls) for each in chat.params.messages):
+    if not any(_has_custom(each.tool_calls) for each in chat.params.messages):
         return raw
     messages = _decode_list(raw)
     for index, judged in enumerate(chat.params.messages):
-        if b'"custom"' in bytes(judged.tool_calls):
+        if _has_custom(judged.tool_calls):
             message = _decode_object(messages[index])
             message["tool_calls"] = _calls(judged.tool_calls, f"messages[{index}]", tools)
             messages[index] = Raw(_encode(message))
@@ -225,7 +234,7 @@ def _calls(raw: Raw, where: str, tools: Toolbox) -> Raw:
             raise wrong_value(error, f"{where}[{index}]") from error
         if call.type == "custom":
             if call.custom is None:
-                raise nameless(f"{where}[{index}].custom")
+                raise missing(f"{where}[{index}].custom")
             function = {
                 "name": tools.name(call.custom.name),
                 "arguments": custom_arguments(call.custom.input),

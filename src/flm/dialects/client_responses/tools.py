@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from flm.dialects.fields import shown, wrong_value
-from flm.dialects.toolbox import Source, Toolbox, function_of_text, nameless
+from flm.dialects.toolbox import Source, Toolbox, function_of_text, missing
 
 Raw = msgspec.Raw
 NO_RAW = Raw()
@@ -61,7 +61,7 @@ def take_tools(raw: Raw, where: str, into: Toolbox) -> None:
 def _take(tool: Tool, where: str, namespace: str | None, into: Toolbox) -> None:
     if tool.type in ("function", "custom"):
         if not tool.name:
-            raise nameless(f"{where}.name")
+            raise missing(f"{where}.name")
         source = Source("custom" if tool.type == "custom" else "function", tool.name, namespace)
         _put(source, tool, into)
     elif tool.type == "namespace" and namespace is None and tool.name:
