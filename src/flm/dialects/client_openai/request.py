@@ -6,7 +6,7 @@ import msgspec
 
 from flm.dialects.body import UNREADABLE
 from flm.dialects.fields import shown, wrong_value
-from flm.dialects.openai_chat import ChatRequest
+from flm.dialects.openai_chat import NO_RAW, ChatRequest
 from flm.dialects.openai_chat import Tool as FunctionTool
 from flm.dialects.tool_choice import Choice, choose
 from flm.dialects.toolbox import Source, Toolbox, custom_arguments, function_of_text, missing
