@@ -20,6 +20,7 @@ async def chat_completions(exchange: Exchange, connection: Connection, desk: Gat
     """A chat completion."""
     fields = None
     if len(exchange.body) > LARGE:
+        await others_first()  # it was just put together
         fields = decode_object(exchange.body)
         await others_first()
     rules = desk.live.rules
