@@ -12,6 +12,8 @@ import struct
 from contextlib import ExitStack
 
 import pytest
+from contract_dialects import Dialect, in_each
+from contract_dialects import said as said_in
 from contract_specimens import REAL
 from contract_talk import House, chunks, name_of, said, text_of
 
@@ -140,3 +142,21 @@ def test_many_at_once_are_all_answered(served: House, specimen: Specimen) -> Non
         for client in clients:
             client.send(chat(model=name_of(specimen), max_tokens=8))
         assert [client.response().status for client in clients] == [200] * 8
+
+
+@real_engine
+@in_each
+def test_it_answers_in_every_dialect(served: House, specimen: Specimen, dialect: Dialect) -> None:
+    """Whole and as a stream: an end, and as many tokens as were counted."""
+    whole = said_in(served, specimen, dialect)
+    assert whole.status == 200, whole.body
+    streamed = said_in(served, specimen, dialect, stream=True)
+    assert streamed.status == 200, streamed.body
+    for told in (dialect.whole(whole.json()), dialect.streamed(streamed.body)):
+        assert told.tokens > 1
+        assert told.call is None
+        assert told.reason
+    records = served.gateway.records()[-2:]
+    assert [(record.route, record.error, record.estimated) for record in records] == [
+        (dialect.path, "", False)
+    ] * 2
