@@ -6,7 +6,6 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 VENV := .venv
-COMPILED_TESTS := tests/test_compiled.py tests/gateway
 PY := $(VENV)/bin/python
 ARGS ?=
 COVERAGE ?=
@@ -48,7 +47,7 @@ else
 endif
 
 test-compiled: $(VENV)/.dev compile  ## the gateway's tests with the compiled gateway
-	FLM_TEST_COMPILED=1 $(PY) -m pytest $(or $(ARGS),$(COMPILED_TESTS))
+	@FLM_TEST_COMPILED=1 $(PY) scripts/tests.py $(ARGS)
 
 test-vllm: $(VENV)/.dev  ## the contract with a running vLLM: FLM_TEST_VLLM_URL=http://127.0.0.1:8000
 	@[ -n "$$FLM_TEST_VLLM_URL" ] || { echo 'set FLM_TEST_VLLM_URL to the URL of a running vLLM'; exit 2; }

@@ -40,6 +40,18 @@ def test_every_test_is_in_one_half(runner: ModuleType) -> None:
     assert {path.partition("/")[0] for path in runner.APART} == {"tests"}
 
 
+def test_the_compiled_gateway_s_tests_are_halved_by_files(
+    runner: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other one apart, and no other tests."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("FLM_TEST_COMPILED", "1")
+    roots, apart = runner.halves()
+    files = list((ROOT / "tests" / "gateway").glob("test_*.py"))
+    assert roots == ("tests/test_compiled.py", "tests/gateway")
+    assert len(apart) == (len(files) + 1) // 2
+
+
 def test_what_is_named_is_run_alone_and_its_exit_code_is_kept(
     runner: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,6 +74,7 @@ def test_the_halves_end_with_the_worse_code(
             runner, "LOOPBACK_UP", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
         )
     monkeypatch.setattr(runner, "APART", ("apart",))
+    monkeypatch.delenv("FLM_TEST_COMPILED", raising=False)
     monkeypatch.chdir(tmp_path)
     for name, verdict in (("apart", "False"), ("rest", "True")):
         (tmp_path / name).mkdir()
