@@ -28,6 +28,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
             {"OLLAMA_HOST": f"127.0.0.1:{ollama.port}"},
         )
         with flm.services() as services:
+            # It runs while other tests do, whose engines and gateways it would ask who they are.
+            services.settings.set("engine.check_seconds", "3600")
             services.settings.set("engines.embedded.num_ctx", "32768")
             for file, more in (("words", {}), ("embedder", {"embeddings": True})):
                 services.models.add(str(write_scripted(folder / f"{file}.gguf", SENTENCE, **more)))
