@@ -41,6 +41,7 @@ MODULES: tuple[str, ...] = (
     "flm.gateway.upstream.answer",
     "flm.gateway.upstream.breaker",
     "flm.gateway.upstream.connection",
+    "flm.gateway.upstream.outbox",
     "flm.gateway.upstream.pool",
     "flm.gateway.upstream.secure",
     "flm.wire.journal",

@@ -11,6 +11,7 @@ import httptools
 
 from flm.gateway.same_head import SameHead
 from flm.gateway.upstream.answer import Answer, EngineGone
+from flm.gateway.upstream.outbox import Outbox
 
 MAX_INFORMATIONAL = 8
 MAX_HEAD = 64 << 10
@@ -31,18 +32,21 @@ class EngineConnection(asyncio.Protocol):
     """Sends a request and reports the answer to an `Answer`, one at a time.
 
     ``reusable`` after an answer only if it ended cleanly with nothing behind it. ``full``: the
-    engine takes less than it is sent; ``on_drained`` is called when it has caught up.
+    engine takes less than it is sent; ``on_drained`` is called when it has caught up. With an
+    `Outbox` a request leaves at the end of the loop's turn, with those of other connections.
     """
 
     __slots__ = (
         "_answer", "_chunk_over", "_ended", "_express", "_framed", "_head_bytes", "_headed",
-        "_headers", "_informational", "_interim", "_long", "_parser", "_same", "_same_code",
-        "_same_head", "_transport",
+        "_headers", "_held", "_informational", "_interim", "_long", "_outbox", "_parser", "_same",
+        "_same_code", "_same_head", "_transport",
         "full", "idle_since", "on_drained", "open", "reusable", "reused",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox | None = None) -> None:
         self._answer: Answer | None = None
+        self._outbox = outbox
+        self._held = b""
         self._unread()
         self._same: SameHead | None = None
         self._same_code = 0
@@ -77,12 +81,24 @@ class EngineConnection(asyncio.Protocol):
         self._answer = answer
         self.reusable = False
         self._long = len(request) + len(body) > LONG
+        if self._outbox is not None and not self._long:
+            self._held = request
+            self._outbox.add(self)
+            return
         self._transport.write(request)
         if body:
             self._transport.write(body)
 
+    def send_held(self) -> None:
+        """Send the request that was started, unless it is gone or was given up since."""
+        held, self._held = self._held, b""
+        if held and self.open:
+            self._transport.write(held)
+
     def send(self, data: bytes) -> None:
         """A further piece of the request that was started."""
+        if self._held:
+            self.send_held()
         if self.open:
             self._transport.write(data)
 
@@ -104,6 +120,9 @@ class EngineConnection(asyncio.Protocol):
         answer = self._answer
         if answer is None:
             self.close()
+            return
+        if self._held:
+            self.fail("the engine spoke before it was asked")
             return
         parser = self._parser
         if parser is None:

@@ -13,6 +13,7 @@ import ssl
 from flm.errors import EngineError
 from flm.gateway.running import in_task
 from flm.gateway.upstream.connection import EngineConnection
+from flm.gateway.upstream.outbox import Outbox
 from flm.gateway.upstream.secure import Secured, SecureEngineConnection
 
 MAX_IDLE = 8
@@ -28,6 +29,7 @@ class Pool:
         self._port = port
         self._secured = secured
         self._idle: list[EngineConnection] = []
+        self._outbox = Outbox()
         self._closed = False
 
     def reuse(self) -> EngineConnection | None:
@@ -64,12 +66,14 @@ class Pool:
             ) from error  # fmt: skip
 
     async def _connected(self) -> EngineConnection:
-        loop, secured = asyncio.get_running_loop(), self._secured
+        loop, secured, outbox = asyncio.get_running_loop(), self._secured, self._outbox
         if secured is None:
-            _, plain = await loop.create_connection(EngineConnection, self._host, self._port)
+            _, plain = await loop.create_connection(
+                lambda: EngineConnection(outbox), self._host, self._port
+            )
             return plain
         _, connection = await loop.create_connection(
-            SecureEngineConnection,
+            lambda: SecureEngineConnection(outbox),
             self._host,
             self._port,
             ssl=secured.context(),
