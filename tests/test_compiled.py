@@ -24,7 +24,6 @@ REVIEWED_SLICES = {
     "credential[ID_START:ID_END]",
     "data[at + len(_LENGTH):line]",
     "data[line:end + 4]",
-    "data[start:line]",
 }
 """Slices of bytes with two bounds, of which the second is never the smaller one."""
 

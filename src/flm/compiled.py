@@ -22,6 +22,7 @@ import msgspec
 
 MODULES: tuple[str, ...] = (
     "flm.gateway.desk",
+    "flm.gateway.edge.caps",
     "flm.gateway.edge.connection",
     "flm.gateway.edge.heads",
     "flm.gateway.edge.reader",
@@ -46,6 +47,7 @@ MODULES: tuple[str, ...] = (
     "flm.gateway.upstream.secure",
     "flm.wire.journal",
     "flm.dialects.body",
+    "flm.dialects.judging",
     "flm.gateway.endpoints.passage",
     "flm.gateway.endpoints.streamed",
     "flm.gateway.endpoints.whole",

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import codecs
 import re
+from typing import Final
 
 import msgspec
 
 from flm.errors import Refusal
 
-MAX_DEPTH = 64
-MAX_FIELDS = 200
+MAX_DEPTH: Final = 64
+MAX_FIELDS: Final = 200
 
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_fields: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
-_PIECE = 1 << 20
-_MANY = 64 << 10
+_PIECE: Final = 1 << 20
+_MANY: Final = 64 << 10
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not the JSON they should be."""
 
-_AS_SQUARE = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKET = bytes(code for code in range(256) if code not in b'"[]{}')
-_STRING = re.compile(rb'"[^"]*"')
+_AS_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET: Final = bytes(code for code in range(256) if code not in b'"[]{}')
+_STRING: Final = re.compile(rb'"[^"]*"')
 
 
 def invalid_json(why: str) -> Refusal:

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from flm.dialects.body import decode_object, invalid_json
 from flm.dialects.codec import Count, EngineAnswer, EngineCall, Usage
-from flm.dialects.fields import judge_names, shown, wrong_value
+from flm.dialects.fields import judge_names, shown
+from flm.dialects.judging import judged
 from flm.dialects.passing import Fields, answer_fields, for_engine, renamed
 from flm.domain.policy import Policy
 from flm.errors import Refusal
@@ -139,15 +139,7 @@ _decode_speech = msgspec.json.Decoder(SpeechParams).decode
 
 def parse_speech(body: bytes, policy: Policy) -> SpeechRequest:
     """The request in `body`. Raises `Refusal` 400 as `parse_chat` does."""
-    fields = decode_object(body)
-    unknown = fields.keys() - SPEECH
-    dropped = judge_names(fields, unknown, SPEECH, policy) if unknown else ()
-    try:
-        params = _decode_speech(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, params, dropped = judged(body, _decode_speech, SPEECH, policy)
     return SpeechRequest(params.model, params.stream_format == "sse", fields, dropped)
 
 

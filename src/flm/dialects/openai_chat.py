@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from flm.dialects.body import decode_object, invalid_json
-from flm.dialects.fields import judge_names, wrong_value
+from flm.dialects.judging import judged
 from flm.dialects.media import Part, check_part, remote_image
 from flm.dialects.openai_embeddings import EmbeddingsRequest, parse_embeddings
 from flm.domain.policy import Policy
@@ -143,17 +142,7 @@ def parse_chat(
     the field in ``param``; `dangerous_parameter`; `unknown_parameter` as the policy says;
     `unsupported_image_url`. What people wrote is never judged.
     """
-    if fields is None:
-        fields = decode_object(body)
-    dropped: tuple[str, ...] = ()
-    if not KNOWN.issuperset(fields):
-        dropped = judge_names(fields, fields.keys() - KNOWN, KNOWN, policy)
-    try:
-        params = _decode_params(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, params, dropped = judged(body, _decode_params, KNOWN, policy, fields)
     images, remote_media = _media(params.messages, remote)
     options = params.stream_options
     return ChatRequest(

@@ -7,8 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from flm.dialects.body import decode_object, invalid_json
-from flm.dialects.fields import judge_names, wrong_value
+from flm.dialects.judging import judged
 from flm.dialects.openai_chat import NO_RAW, Penalty, Raw, StreamOptions
 from flm.domain.policy import Policy
 from flm.errors import Refusal
@@ -64,15 +63,7 @@ _decode_params = msgspec.json.Decoder(CompletionParams).decode
 
 def parse_completions(body: bytes, policy: Policy) -> CompletionRequest:
     """The request in `body`. Raises `Refusal` 400 as `parse_chat` does."""
-    fields = decode_object(body)
-    unknown = fields.keys() - KNOWN
-    dropped = judge_names(fields, unknown, KNOWN, policy) if unknown else ()
-    try:
-        params = _decode_params(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, params, dropped = judged(body, _decode_params, KNOWN, policy)
     if params.best_of is not None and params.best_of < (params.n or 1):
         raise Refusal(
             400,

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from flm.dialects.body import decode_object, invalid_json
-from flm.dialects.fields import judge_names, wrong_value
+from flm.dialects.judging import judged
 from flm.domain.policy import Policy
 
 Encoding = Literal["float", "base64"]
@@ -47,15 +46,7 @@ _decode_params = msgspec.json.Decoder(EmbeddingsParams).decode
 
 def parse_embeddings(body: bytes, policy: Policy) -> EmbeddingsRequest:
     """The request for embeddings in `body`. Raises `Refusal` 400 as `parse_chat` does."""
-    fields = decode_object(body)
-    unknown = fields.keys() - KNOWN
-    dropped = judge_names(fields, unknown, KNOWN, policy) if unknown else ()
-    try:
-        params = _decode_params(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, params, dropped = judged(body, _decode_params, KNOWN, policy)
     given = params.input
     one_list_of_tokens = isinstance(given, list) and isinstance(given[0], int)
     return EmbeddingsRequest(

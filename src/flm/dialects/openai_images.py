@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from flm.dialects.body import UNREADABLE, decode_object, invalid_json
+from flm.dialects.body import UNREADABLE
 from flm.dialects.codec import Count, EngineAnswer, EngineCall, Usage
 from flm.dialects.engine_errors import bad_answer
-from flm.dialects.fields import judge_names, wrong_value
+from flm.dialects.judging import judged
 from flm.dialects.passing import Fields, answer_fields, for_engine
 from flm.domain.policy import Policy
 from flm.errors import Refusal
@@ -76,15 +76,7 @@ _SIGNS = (
 
 def parse_image(body: bytes, policy: Policy) -> ImageRequest:
     """The request in `body`. Raises `Refusal` 400 as `parse_chat` does."""
-    fields = decode_object(body)
-    unknown = fields.keys() - KNOWN
-    dropped = judge_names(fields, unknown, KNOWN, policy) if unknown else ()
-    try:
-        params = _decode_params(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, params, dropped = judged(body, _decode_params, KNOWN, policy)
     if params.stream or params.partial_images:
         name = "stream" if params.stream else "partial_images"
         raise Refusal(

@@ -10,11 +10,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from flm.dialects.body import UNREADABLE, decode_object, invalid_json
+from flm.dialects.body import UNREADABLE
 from flm.dialects.codec import EngineAnswer, EngineCall
 from flm.dialects.engine_errors import bad_answer
 from flm.dialects.engine_openai.usage import usage_in
-from flm.dialects.fields import judge_names, wrong_value
+from flm.dialects.judging import judged
 from flm.dialects.passing import answer_fields, for_engine
 from flm.domain.policy import Policy
 from flm.wire.snapshot import Target
@@ -71,15 +71,7 @@ _decode_text = msgspec.json.Decoder(str).decode
 
 def parse_rerank(body: bytes, policy: Policy) -> RerankRequest:
     """The request in `body`. Raises `Refusal` 400 as `parse_chat` does."""
-    fields = decode_object(body)
-    unknown = fields.keys() - KNOWN
-    dropped = judge_names(fields, unknown, KNOWN, policy) if unknown else ()
-    try:
-        params = _decode_params(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, params, dropped = judged(body, _decode_params, KNOWN, policy)
     texts = tuple(each if isinstance(each, str) else each.text for each in params.documents)
     return RerankRequest(params.model, texts, fields, params, dropped)
 

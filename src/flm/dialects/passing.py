@@ -14,6 +14,7 @@ Fields = dict[str, Raw]
 _encode = msgspec.json.Encoder().encode
 _decode_fields = msgspec.json.Decoder(Fields).decode
 
+_MODEL = b'"model"'
 _NOTHING = (b"null", b"false", b'""', b"{}")
 
 
@@ -44,3 +45,21 @@ def renamed(fields: Fields, name: str, body: bytes) -> bytes:
         return body
     fields["model"] = Raw(wanted)
     return _encode(fields)
+
+
+def respelled(body: bytes, was: str, name: str) -> bytes:
+    """The JSON object `body`, whose field `model` is `was`, with `name` in its place; b"" where
+    that field cannot be found without a parser.
+
+    A quote inside a string has a backslash before it, so that the one `"model"` there is, with a
+    colon behind it, is the field.
+    """
+    at = body.find(_MODEL) + len(_MODEL)
+    if at < len(_MODEL) or body.find(_MODEL, at) >= 0:
+        return b""
+    value = _encode(was)
+    for colon in (b":", b": "):
+        if body.startswith(colon + value, at):
+            behind = at + len(colon) + len(value)
+            return b"%b:%b%b" % (body[:at], _encode(name), body[behind:])
+    return b""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Final
 
 from flm.dialects.clients import FORMS
 from flm.errors import Refusal
@@ -31,7 +32,10 @@ from flm.wire.channel import MAX_SUSPECTS, Keeping, Wake
 
 logger = logging.getLogger("flm.gateway")
 
-CLIENT_CLOSED = 499
+CLIENT_CLOSED: Final = 499
+
+_LOW: Final = tuple(b"%02x" % low for low in range(256))
+"""The last two digits of ids: to format a whole one costs five times a concatenation."""
 
 
 class GatewayDesk:
@@ -65,6 +69,7 @@ class GatewayDesk:
         self.target_idle = on_idle
         self._suspects: set[str] = set()
         self._id_lead = b"req_" + instance.encode()
+        self._id_high = self._id_lead + b"000000"
         self._host_guard = HostGuard()
         self._leaving: list[tuple[Exchange, Connection, bytes, bytes]] = []
 
@@ -73,8 +78,11 @@ class GatewayDesk:
     def open_exchange(self, client: str, loopback: bool, started: float) -> Exchange:
         """A new exchange with an id of its own (`req_` + instance + count, hex)."""
         self.served += 1
+        low = self.served & 0xFF
+        if not low:
+            self._id_high = b"%b%06x" % (self._id_lead, self.served >> 8)
         return Exchange(
-            b"%b%08x" % (self._id_lead, self.served),
+            self._id_high + _LOW[low],
             client,
             loopback,
             self.clock.now(),

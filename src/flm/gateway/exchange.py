@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flm.domain.records import JournalRecord
 from flm.domain.traits import ClientDialect
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flm.gateway.routes import Route
     from flm.gateway.running import Run
 
-MAX_NAME = 200
+MAX_NAME: Final = 200
 """Characters of a model's or route's name that are kept in a record."""
 
 

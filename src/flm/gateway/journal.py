@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from flm.domain.records import JournalRecord
 from flm.ports.processes import Lock, Processes
@@ -17,7 +18,7 @@ from flm.wire.journal import LOCK, SEGMENT_BYTES, pack, segment_name
 
 logger = logging.getLogger("flm.journal")
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS: Final = 0.5
 
 
 class Journal:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from flm.domain.engines import EngineLoad
 from flm.domain.instance import instance_of
 from flm.domain.keys import Digester
@@ -10,13 +12,14 @@ from flm.errors import Refusal
 from flm.gateway.choosing import Places, ordered
 from flm.gateway.keyless import KeylessClients
 from flm.gateway.published import Plan, plan
+from flm.gateway.published import found as found_model
 from flm.gateway.upstream.breaker import Breaker
 from flm.gateway.upstream.pool import Pool
 from flm.gateway.upstream.secure import Secured, Trust
 from flm.wire.channel import TargetStats
 from flm.wire.snapshot import KeyEntry, Keys, ModelEntry, Routes, Rules, Snapshot, Target
 
-MAX_QUOTED = 100
+MAX_QUOTED: Final = 100
 
 
 class LiveTarget:
@@ -148,15 +151,18 @@ class Live:
             for name, entry in routes.models.items()
             if len(entry.targets) == 1 and entry.targets[0] in self._targets
         }
-        self._alone = {
-            name: live
-            for name, live in self._single.items()
-            if live.pool is not None and not live.target.remote and name not in routes.published
-        }
         self.homes = {name: entry.targets for name, entry in routes.models.items()}
         for id_, live in self._targets.items():
             if not self.homes.get(id_):  # no model has that name
                 self._single[id_] = live
+        self._alone = {
+            name: live
+            for name, live in self._single.items()
+            if live.pool is not None
+            and not live.target.remote
+            and name not in routes.published
+            and found_model(routes, name) is not None
+        }
         self.routes_revision = routes.revision
         self._close_unused_pools()
 
@@ -215,8 +221,8 @@ class Live:
         only = self._single.get(name)
         if only is not None:
             return [only]
-        found = resolve(name, self.homes, self._targets)
-        homes = [self._targets[target] for target in found if target in self._targets]
+        ids = resolve(name, self.homes, self._targets)
+        homes = [self._targets[target] for target in ids if target in self._targets]
         if homes:
             return ordered(homes, self.loads, usual, now)
         if self._is_known(name):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from flm.domain.traits import ClientDialect
 from flm.errors import Refusal, StartError
@@ -26,15 +26,15 @@ Permission = Literal["public", "inference"]
 Content = Literal["json", "multipart"]
 """What kind of body a POST brings."""
 
-_DIALECTS: tuple[tuple[bytes, ClientDialect], ...] = (
+_DIALECTS: Final[tuple[tuple[bytes, ClientDialect], ...]] = (
     (b"/v1/messages", "anthropic"),
     (b"/v1/responses", "responses"),
     (b"/api/", "ollama"),
 )
 
-PERMISSIONS: frozenset[str] = frozenset(("public", "inference"))
-BODY_LIMIT = 32 << 20
-NO_BODY = 64 << 10
+PERMISSIONS: Final[frozenset[str]] = frozenset(("public", "inference"))
+BODY_LIMIT: Final = 32 << 20
+NO_BODY: Final = 64 << 10
 """What a route without a body reads and drops before it refuses."""
 
 

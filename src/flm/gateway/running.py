@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Generator
-from typing import Any
+from typing import Any, Final
 
 
 class Wish:
@@ -19,10 +19,10 @@ class Wish:
         yield self
 
 
-PARKED = Wish()
+PARKED: Final = Wish()
 """Wait until somebody calls the run's `step`; only outside a task."""
 
-_TASK = Wish()
+_TASK: Final = Wish()
 
 
 async def in_task() -> None:
@@ -31,7 +31,7 @@ async def in_task() -> None:
         await _TASK
 
 
-LARGE = 1 << 20
+LARGE: Final = 1 << 20
 """Bytes of a body that take milliseconds to be read, judged or copied."""
 
 

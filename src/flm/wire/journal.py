@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import Final
 
 import msgspec
 
 from flm.domain.records import JournalRecord
 
-SEGMENT_BYTES = 8 << 20
+SEGMENT_BYTES: Final = 8 << 20
 """A segment is closed when it has grown past this."""
 
-MAX_RECORD = 64 << 10
-SUFFIX = ".seg"
-LOCK = "lock"
-_HEAD = struct.Struct(">II")
-_HEAD_BYTES = _HEAD.size
+MAX_RECORD: Final = 64 << 10
+SUFFIX: Final = ".seg"
+LOCK: Final = "lock"
+_HEAD: Final = struct.Struct(">II")
+_HEAD_BYTES: Final = _HEAD.size
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(JournalRecord).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(JournalRecord).decode
 
 
 def pack(record: JournalRecord) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from flm.dialects.body import decode_object, first_byte, invalid_json
+from flm.dialects.body import first_byte
 from flm.dialects.client_anthropic import messages, tools
 from flm.dialects.client_anthropic.form import (
     KNOWN,
@@ -16,7 +16,7 @@ from flm.dialects.client_anthropic.form import (
     Thinking,
 )
 from flm.dialects.client_anthropic.notes import Notes
-from flm.dialects.fields import judge_names, wrong_value
+from flm.dialects.judging import judged
 from flm.dialects.openai_chat import (
     ChatParams,
     ChatRequest,
@@ -67,17 +67,7 @@ def judge(body: bytes, policy: Policy, *, remote: bool, counting: bool) -> Judge
     `dangerous_parameter`, `unknown_parameter` as the policy says, `unsupported_parameter`,
     `unsupported_modalities`, `unsupported_image_url`. What people wrote is never judged.
     """
-    fields = decode_object(body)
-    lost: tuple[str, ...] = ()
-    unknown = fields.keys() - KNOWN
-    if unknown:
-        lost = judge_names(fields, unknown, KNOWN, policy)
-    try:
-        params = _decode_params(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, params, lost = judged(body, _decode_params, KNOWN, policy)
     if params.max_tokens is None and not counting:
         name = "max_tokens"
         raise Refusal(

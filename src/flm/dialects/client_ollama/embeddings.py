@@ -7,13 +7,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from flm.dialects.body import UNREADABLE, decode_object, invalid_json
+from flm.dialects.body import UNREADABLE
 from flm.dialects.client_ollama.options import read_options
 from flm.dialects.client_ollama.request import Model
 from flm.dialects.client_ollama.times import nanoseconds
 from flm.dialects.codec import Count, EngineCall, Usage
 from flm.dialects.engine_errors import bad_answer, explain
-from flm.dialects.fields import judge_names, shown, wrong_value
+from flm.dialects.fields import shown
+from flm.dialects.judging import judged
 from flm.dialects.openai_embeddings import EmbeddingsParams, EmbeddingsRequest
 from flm.domain.policy import Policy
 from flm.wire.snapshot import Target
@@ -86,14 +87,7 @@ _EMBEDDINGS_KNOWN = frozenset(GivenEmbeddings.__struct_fields__)
 
 def parse_embed(body: bytes, policy: Policy) -> Embedding:
     """The request of `/api/embed` in `body`. Raises `Refusal` 400 as the other routes do."""
-    fields = decode_object(body)
-    taken = judge_names(fields, fields.keys() - _EMBED_KNOWN, _EMBED_KNOWN, policy)
-    try:
-        given = _decode_embed(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, given, taken = judged(body, _decode_embed, _EMBED_KNOWN, policy)
     owners = (*taken, *_owners(fields, _EMBED_KNOWN, given.keep_alive))
     if not given.input:
         return Embedding(given.model, None, owners=owners)
@@ -104,14 +98,7 @@ def parse_embed(body: bytes, policy: Policy) -> Embedding:
 
 def parse_embeddings(body: bytes, policy: Policy) -> Embedding:
     """The request of `/api/embeddings` in `body`: one text, `prompt`."""
-    fields = decode_object(body)
-    taken = judge_names(fields, fields.keys() - _EMBEDDINGS_KNOWN, _EMBEDDINGS_KNOWN, policy)
-    try:
-        given = _decode_embeddings(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, given, taken = judged(body, _decode_embeddings, _EMBEDDINGS_KNOWN, policy)
     owners = (*taken, *_owners(fields, _EMBEDDINGS_KNOWN, given.keep_alive))
     if not given.prompt:
         return Embedding(given.model, None, True, owners=owners)

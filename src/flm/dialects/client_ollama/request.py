@@ -11,10 +11,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from flm.dialects.body import decode_object, first_byte, invalid_json
+from flm.dialects.body import first_byte
 from flm.dialects.client_ollama.messages import GivenMessage, Translated, translate
 from flm.dialects.client_ollama.options import Options, as_fields, limit_of, read_options
-from flm.dialects.fields import judge_names, shown, wrong_value
+from flm.dialects.fields import shown
+from flm.dialects.judging import judged
 from flm.dialects.openai_chat import (
     ChatParams,
     ChatRequest,
@@ -108,14 +109,7 @@ GENERATE_KNOWN = frozenset(GivenGenerate.__struct_fields__)
 
 def read_chat(body: bytes, policy: Policy) -> Given | Loading:
     """The request of `/api/chat`. Raises `Refusal` 400 as `openai_chat.parse_chat` does."""
-    fields = decode_object(body)
-    taken = _judged(fields, CHAT_KNOWN, policy)
-    try:
-        given = _decode_chat(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, given, taken = judged(body, _decode_chat, CHAT_KNOWN, policy)
     if not given.messages:
         return Loading(given.model, True, _unloads(given.keep_alive))
     tools, hosted = _tools(given.tools or [])
@@ -126,14 +120,7 @@ def read_chat(body: bytes, policy: Policy) -> Given | Loading:
 
 def read_generate(body: bytes, policy: Policy) -> Given | Loading:
     """The request of `/api/generate`. Raises `Refusal` 400 as `openai_chat.parse_chat` does."""
-    fields = decode_object(body)
-    taken = _judged(fields, GENERATE_KNOWN, policy)
-    try:
-        given = _decode_generate(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, given, taken = judged(body, _decode_generate, GENERATE_KNOWN, policy)
     if given.template:
         raise Refusal(
             400,
@@ -151,14 +138,6 @@ def read_generate(body: bytes, policy: Policy) -> Given | Loading:
         return asked
     return msgspec.structs.replace(
         asked, plain=True, prompt=given.prompt or "", suffix=given.suffix or ""
-    )
-
-
-def _judged(fields: Fields, known: frozenset[str], policy: Policy) -> tuple[str, ...]:
-    return (
-        ()
-        if known.issuperset(fields)
-        else judge_names(fields, fields.keys() - known, known, policy)
     )
 
 

@@ -7,9 +7,10 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from flm.dialects.body import decode_object, first_byte, invalid_json
+from flm.dialects.body import first_byte
 from flm.dialects.client_responses.items import Item, read_item
-from flm.dialects.fields import judge_names, shown, wrong_value
+from flm.dialects.fields import shown, wrong_value
+from flm.dialects.judging import judged
 from flm.dialects.openai_chat import KNOWN as CHAT_FIELDS
 from flm.domain.policy import Policy
 from flm.errors import Refusal
@@ -135,14 +136,7 @@ def parse_responses(body: bytes, policy: Policy) -> Asked:
     Raises `Refusal` 400 as `parse_chat` does, and `unsupported_parameter` for what only OpenAI's
     servers keep or run: `background`, `conversation`, `prompt`.
     """
-    fields = decode_object(body)
-    dropped = judge_names(fields, fields.keys() - KNOWN, KNOWN, policy)
-    try:
-        params = _decode_params(body)
-    except msgspec.ValidationError as error:
-        raise wrong_value(error) from error
-    except msgspec.DecodeError as error:
-        raise invalid_json(str(error)) from error
+    fields, params, dropped = judged(body, _decode_params, KNOWN, policy)
     _refuse_unsupported(params)
     hints = tuple(name for name in HINTS if not _is_absent(fields.get(name, NO_RAW)))
     return Asked(params, _items(params), _forwarded(fields), (*dropped, *hints))

@@ -16,7 +16,7 @@ from flm.dialects.engine_openai.usage import usage_in
 from flm.dialects.openai_chat import ChatRequest
 from flm.dialects.openai_completions import CompletionRequest
 from flm.dialects.openai_embeddings import EmbeddingsRequest
-from flm.dialects.passing import Fields, answer_fields, for_engine, renamed
+from flm.dialects.passing import Fields, answer_fields, for_engine, renamed, respelled
 from flm.errors import EngineError
 from flm.wire.snapshot import Target
 
@@ -68,14 +68,16 @@ class OpenAICodec:
 
         Reasoning stands in it under both its names.
         """
-        if request.model == target.model:
-            try:
-                glance = _glance(body)
-            except UNREADABLE:
-                pass  # it must be looked at more closely
-            else:
-                if glance.model == request.model:
-                    return EngineAnswer(body, glance.usage)
+        try:
+            glance = _glance(body)
+        except UNREADABLE:
+            pass  # it must be looked at more closely
+        else:
+            if glance.model == request.model:
+                return EngineAnswer(body, glance.usage)
+            mended = respelled(body, glance.model, request.model)
+            if mended:
+                return EngineAnswer(mended, glance.usage)
         answer = _answer(request.model, target, body)
         if has_thought(answer.body):
             return EngineAnswer(under_both_names(answer.body), answer.usage)

@@ -9,14 +9,15 @@ hand and 64 MB on their way to be kept (`keeping.py`).
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 
-PER_ADDRESS = 64
-PER_LOOPBACK = 4096
-MAX_CONNECTIONS = 10_000
-RESERVED_FILES = 200
-BUFFERED_BODIES = 256 << 20
-BUFFERED_ANSWERS = 256 << 20
-HELD_BYTES = 64 << 10
+PER_ADDRESS: Final = 64
+PER_LOOPBACK: Final = 4096
+MAX_CONNECTIONS: Final = 10_000
+RESERVED_FILES: Final = 200
+BUFFERED_BODIES: Final = 256 << 20
+BUFFERED_ANSWERS: Final = 256 << 20
+HELD_BYTES: Final = 64 << 10
 
 
 class Caps:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from enum import Enum, auto
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from flm.errors import Refusal
 from flm.gateway.edge.caps import HELD_BYTES, Caps
@@ -22,15 +22,15 @@ from flm.gateway.exchange import ClientGone, Exchange
 from flm.gateway.running import Run
 from flm.ports.clock import Clock
 
-HEAD_SECONDS = 10.0
-IDLE_SECONDS = 75.0
-BODY_BYTES_PER_SECOND = 1024
-BODY_GRACE_SECONDS = 10.0
-STALLED_SECONDS = 60.0
-LINGER_SECONDS = 5.0
-LINGER_BYTES = 64 << 20
-WRITE_HIGH = 64 << 10
-CLOSE = b"connection: close\r\n"
+HEAD_SECONDS: Final = 10.0
+IDLE_SECONDS: Final = 75.0
+BODY_BYTES_PER_SECOND: Final = 1024
+BODY_GRACE_SECONDS: Final = 10.0
+STALLED_SECONDS: Final = 60.0
+LINGER_SECONDS: Final = 5.0
+LINGER_BYTES: Final = 64 << 20
+WRITE_HIGH: Final = 64 << 10
+CLOSE: Final = b"connection: close\r\n"
 
 
 class Phase(Enum):
@@ -45,7 +45,12 @@ class Phase(Enum):
 
 
 # Looked up by name in the class, a member costs a Python call each time (CPython 3.11).
-HEAD, BODY, UPLOAD, BUSY, LINGER, CLOSED = Phase
+HEAD: Final = Phase.HEAD
+BODY: Final = Phase.BODY
+UPLOAD: Final = Phase.UPLOAD
+BUSY: Final = Phase.BUSY
+LINGER: Final = Phase.LINGER
+CLOSED: Final = Phase.CLOSED
 
 
 class Desk(Protocol):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Final
 
 from flm.errors import Refusal
 
-REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
-JSON = b"application/json"
-SSE = b"text/event-stream; charset=utf-8"
+REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+JSON: Final = b"application/json"
+SSE: Final = b"text/event-stream; charset=utf-8"
 
-_STANDING = b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
+_STANDING: Final = b"x-content-type-options: nosniff\r\ncache-control: no-store\r\n"
 
 
 class Heads:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Final
 
 import httptools
 
@@ -17,22 +18,25 @@ from flm.gateway.edge.request import Request
 from flm.gateway.running import LARGE
 from flm.gateway.same_head import SameHead
 
-MAX_HEAD = 64 << 10
-MAX_TARGET = 8 << 10
-MAX_FIELDS = 100
-MAX_LEADING = 16
+MAX_HEAD: Final = 64 << 10
+MAX_TARGET: Final = 8 << 10
+MAX_FIELDS: Final = 100
+MAX_LEADING: Final = 16
 """Bytes of blank lines tolerated before a request line (RFC 9112 section 2.2)."""
 
-FRAMING_FIXED = 16 << 10
-FRAMING_SHARE = 10
+FRAMING_FIXED: Final = 16 << 10
+FRAMING_SHARE: Final = 10
 """A chunked body's framing may take 16 KiB plus a tenth of its payload."""
 
-_PAST = 2
+_PAST: Final = 2
 """The stage of a reader that took a body past its parser."""
 
-_VERSION = re.compile(rb"[^\r\n]* HTTP/([0-9]+)\.([0-9]+)\r?\n")
-_END = b"\r\n\r\n"
-_SLASH, _HASH, _QUESTION = b"/#?"  # numbers: `in` is ten times faster for one than for bytes
+_VERSION: Final = re.compile(rb"[^\r\n]* HTTP/([0-9]+)\.([0-9]+)\r?\n")
+_END: Final = b"\r\n\r\n"
+# Numbers: `in` is ten times faster for one than for bytes.
+_SLASH: Final = 0x2F
+_HASH: Final = 0x23
+_QUESTION: Final = 0x3F
 
 
 def _bad(message: str, status: int = 400, code: str = "bad_request") -> Refusal:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
-_ENCODED_SLASH = re.compile(rb"%2[fF]")
+_ENCODED_SLASH: Final = re.compile(rb"%2[fF]")
 
 
 class Request:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flm.dialects.engine import EngineCall, EngineDialectCodec
 from flm.errors import EngineError, Refusal
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
     from flm.gateway.exchange import Exchange
 
-OK = 200
-_SUSPICIOUS = frozenset(
+OK: Final = 200
+_SUSPICIOUS: Final = frozenset(
     {"engine_unreachable", "engine_gone", "engine_certificate_invalid", "stream_interrupted"}
 )
 """Errors after which the controller looks whether the engine still lives."""
 
-_NOT_ITS_FAULT = frozenset({"answer_too_large", "internal_error"})
+_NOT_ITS_FAULT: Final = frozenset({"answer_too_large", "internal_error"})
 
-MAX_ANSWER = 64 << 20
+MAX_ANSWER: Final = 64 << 20
 """Bytes of one whole answer; embeddings of long lists are the largest there are."""
 
 

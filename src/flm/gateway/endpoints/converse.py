@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from flm.dialects.codec import EngineAnswer, StreamReader, Usage
 from flm.dialects.conversation import Conversation, Keeper, Stamp
-from flm.dialects.engine import CODECS
+from flm.dialects.engine import CODECS, EngineDialectCodec
 from flm.dialects.estimates import estimate
 from flm.dialects.openai_chat import ChatRequest
 from flm.dialects.shaping import shaped
@@ -102,16 +102,34 @@ async def answer_alone(
     with Asking(exchange, desk) as asking:
         target = asking.use(live)
         assert target is not None
-        turn = Turn(exchange, target, chat, None, False)
-        await asking.ask(turn.call, END)
-        answer = turn.read(asking.result(CODECS[target.dialect]))
+        codec = CODECS[target.dialect]
+        call = codec.chat(chat, target)
+        await asking.ask(call, END)
+        answer = _read(exchange, codec, chat, target, asking.result(codec))
     exchange.usage = answer.usage
     if answer.usage is None:
-        exchange.usage = await turn.counted(desk, answer)
-    dropped = turn.call.dropped
+        exchange.usage = await _counted(exchange, desk, chat, target, answer)
+    dropped = call.dropped
     if dropped:
         exchange.details = details_with(dropped)
     desk.answer(exchange, connection, answer.body, dropped)
+
+
+def _read(
+    exchange: Exchange, codec: EngineDialectCodec, chat: ChatRequest, target: Target, body: bytes
+) -> EngineAnswer:
+    answer_id = "chatcmpl-" + exchange.id.decode()
+    return codec.chat_answer(chat, target, body, int(exchange.arrived), answer_id)
+
+
+async def _counted(
+    exchange: Exchange, desk: GatewayDesk, chat: ChatRequest, target: Target, answer: EngineAnswer
+) -> Usage:
+    if "tokenize" in target.native:
+        usage = await Counter(exchange, desk, target).usage(chat, answer.body)
+        if usage is not None:
+            return usage
+    return estimate(chat, answer.body)
 
 
 class Turn:
@@ -151,19 +169,12 @@ class Turn:
         """
         if self._native is not None:
             return self._native.answer(self._target, body)
-        exchange = self._exchange
-        answer_id = "chatcmpl-" + exchange.id.decode()
-        return self._codec.chat_answer(
-            self._chat, self._target, body, int(exchange.arrived), answer_id
-        )
+        return _read(self._exchange, self._codec, self._chat, self._target, body)
 
     async def counted(self, desk: GatewayDesk, answer: EngineAnswer) -> Usage:
         """The tokens of an answer that told none: by the engine's tokenizer, else guessed."""
-        if self._native is None and "tokenize" in self._target.native:
-            counter = Counter(self._exchange, desk, self._target)
-            usage = await counter.usage(self._chat, answer.body)
-            if usage is not None:
-                return usage
+        if self._native is None:
+            return await _counted(self._exchange, desk, self._chat, self._target, answer)
         return estimate(self._chat, answer.body)
 
     def written(self, body: bytes, usage: Usage) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
     from flm.gateway.exchange import Exchange
 
-_encode = msgspec.json.Encoder().encode
-_TRY_ANOTHER = frozenset({429, 500, 502, 503, 504})
+_encode: Final = msgspec.json.Encoder().encode
+_TRY_ANOTHER: Final = frozenset({429, 500, 502, 503, 504})
 
 
 class Course:

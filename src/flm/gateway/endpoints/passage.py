@@ -9,19 +9,20 @@ costs three times as much.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from flm.dialects.codec import Shape
 
-LONGEST = 1024
+LONGEST: Final = 1024
 """Bytes of the longest chunk that is passed on so; a longer one holds more than a word."""
 
-MANY = 8
+MANY: Final = 8
 """So many shapes in a row that fitted nothing, and this stream is taken for one of the others."""
 
 _QUOTE, _LINE_FEED = b'"\n'
 
 
-_SIZE_LINES = {len(line := b"%x\r\n" % size) + size + 2: line for size in range(1, LONGEST)}
+_SIZE_LINES: Final = {len(line := b"%x\r\n" % size) + size + 2: line for size in range(1, LONGEST)}
 """By the length of a whole chunk, frame included, how it begins. No length is that of two."""
 
 

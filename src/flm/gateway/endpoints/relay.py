@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flm.dialects.clients import FORMS
 from flm.dialects.conversation import Keeper
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from flm.gateway.endpoints.asking import Asking
     from flm.gateway.exchange import Exchange
 
-TAIL_SECONDS = 0.25
+TAIL_SECONDS: Final = 0.25
 """How long the end mark waits for the engine's message to end as its framing says."""
 
-HELD_BYTES = 64 << 10
+HELD_BYTES: Final = 64 << 10
 """What comes before the first content is held back up to this, so that until then another engine
 can be asked, and an early error keeps its status."""
 

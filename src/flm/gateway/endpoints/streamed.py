@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from flm.dialects.codec import EngineCall, StreamReader
 from flm.dialects.conversation import Keeper
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flm.gateway.edge.connection import Connection
     from flm.gateway.exchange import Exchange
 
-STREAM_TYPES = ("text/event-stream", "application/x-ndjson")
+STREAM_TYPES: Final = ("text/event-stream", "application/x-ndjson")
 
 
 class Turn(Protocol):

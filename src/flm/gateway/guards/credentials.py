@@ -10,6 +10,7 @@ a request without any (what has not FLM's form is none: clients that must send s
 from __future__ import annotations
 
 from hmac import compare_digest
+from typing import Final
 
 from flm.domain.keys import ID_END, ID_START, OWNER_ID, OWNER_LOOKUP_ID, has_form
 from flm.errors import Refusal
@@ -18,9 +19,9 @@ from flm.gateway.exchange import Exchange
 from flm.gateway.keyless import comes_by_itself
 from flm.gateway.live import Live
 
-_DUMMY = bytes(32)
-_CHALLENGE = ((b"www-authenticate", b'Bearer realm="flm"'),)
-NOT_VALID = (
+_DUMMY: Final = bytes(32)
+_CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="flm"'),)
+NOT_VALID: Final = (
     "A valid FLM API key is required: send it as 'Authorization: Bearer flm_...' or 'x-api-key'."
 )
 

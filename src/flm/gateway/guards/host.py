@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from flm.domain.hosts import host_allowed, host_name
 from flm.errors import Refusal
 from flm.gateway.exchange import Exchange
 from flm.gateway.live import Live
 
-_KNOWN_GOOD_MAX = 256
+_KNOWN_GOOD_MAX: Final = 256
 
 
 class HostGuard:

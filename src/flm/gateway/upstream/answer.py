@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Callable, Mapping
+from typing import Final
 
 from flm.gateway.running import PARKED, Run
 
@@ -22,9 +23,9 @@ class EngineGone(Exception):
         self.reused = reused
 
 
-HEAD = 1
-END = 2
-_NO_HEADERS: Mapping[bytes, bytes] = types.MappingProxyType({})
+HEAD: Final = 1
+END: Final = 2
+_NO_HEADERS: Final[Mapping[bytes, bytes]] = types.MappingProxyType({})
 
 
 class Answer:

@@ -6,10 +6,12 @@ request is let through as a probe → closed, or open for twice as long.
 
 from __future__ import annotations
 
-WINDOW = 20
+from typing import Final
+
+WINDOW: Final = 20
 """Requests of which more than half may not have failed."""
 
-LONGEST_SECONDS = 120.0
+LONGEST_SECONDS: Final = 120.0
 
 
 class Breaker:

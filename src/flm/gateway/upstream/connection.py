@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 import httptools
 
@@ -13,18 +13,18 @@ from flm.gateway.same_head import SameHead
 from flm.gateway.upstream.answer import Answer, EngineGone
 from flm.gateway.upstream.outbox import Outbox
 
-MAX_INFORMATIONAL = 8
-MAX_HEAD = 64 << 10
-LONG = 64 << 10
+MAX_INFORMATIONAL: Final = 8
+MAX_HEAD: Final = 64 << 10
+LONG: Final = 64 << 10
 """A longer request may be answered before it has left; a shorter one is in the kernel by then."""
 
-_LENGTH = b"\r\ncontent-length:"
-_BODYLESS = (204, 304)
-_HEAD = re.compile(
+_LENGTH: Final = b"\r\ncontent-length:"
+_BODYLESS: Final = (204, 304)
+_HEAD: Final = re.compile(
     rb"http/1\.1 ([2-5]\d\d) [^\r\n\0]*(?:\r\n[!#$%&'*+.^_`|~0-9a-z-]+:[^\r\n\0]*)+"
 ).fullmatch
 """A final status line and well-formed fields (RFC 9112 sections 4 and 5), in lower case."""
-_CLOSES = re.compile(rb"\nconnection:(?! keep-alive(?:\r|\Z))").search
+_CLOSES: Final = re.compile(rb"\nconnection:(?! keep-alive(?:\r|\Z))").search
 """A Connection field that says anything else than `keep-alive`."""
 
 
@@ -118,10 +118,7 @@ class EngineConnection(asyncio.Protocol):
         if express is not None and express(data):
             return
         answer = self._answer
-        if answer is None:
-            self.close()
-            return
-        if self._held:
+        if answer is None or self._held:
             self.fail("the engine spoke before it was asked")
             return
         parser = self._parser

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import Final
 
 from flm.errors import EngineError
 from flm.gateway.running import in_task
@@ -16,9 +17,9 @@ from flm.gateway.upstream.connection import EngineConnection
 from flm.gateway.upstream.outbox import Outbox
 from flm.gateway.upstream.secure import Secured, SecureEngineConnection
 
-MAX_IDLE = 8
-MAX_RETURNED = 256
-IDLE_SECONDS = 4.0
+MAX_IDLE: Final = 8
+MAX_RETURNED: Final = 256
+IDLE_SECONDS: Final = 4.0
 
 
 class Pool:

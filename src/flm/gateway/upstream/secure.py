@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import ssl
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from flm.errors import EngineError
 from flm.gateway.upstream.connection import EngineConnection
 
 logger = logging.getLogger("flm.gateway.upstream")
 
-_READ = 64 << 10
+_READ: Final = 64 << 10
 
 
 class _Loaded(NamedTuple):
