@@ -15,18 +15,17 @@ from flm.dialects.body import UNREADABLE
 from flm.dialects.client_anthropic.usage import AnthropicUsage, counted, merged, read
 from flm.dialects.codec import EngineAnswer, EngineCall, Shape, Usage
 from flm.dialects.engine_errors import bad_answer, explain
-from flm.errors import EngineError, StreamBroken
+from flm.dialects.sse import BLANK, cut
+from flm.dialects.sse import payload as payload_of
+from flm.errors import StreamBroken
 from flm.wire.snapshot import Target
 
 Raw = msgspec.Raw
 Fields = dict[str, Raw]
 
-MAX_EVENT = 1 << 20
 PATH = "/v1/messages"
 COUNT_PATH = "/v1/messages/count_tokens"
 
-_BLANK = (b"\n\n", b"\r\n\r\n")
-_END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
 _SAID = re.compile(rb'"(?:text|thinking|partial_json)":[ ]?"((?:[^"\\]|\\.)+)"')
 _NOTHING = (b"", b"null", b"false", b'""', b"{}")
 
@@ -135,18 +134,7 @@ class MessagesStream:
             return data
         if self.finished:
             return b""
-        carry = self._carry
-        # The end of an event that `data` completes begins at most 3 bytes before `data`.
-        fresh = max(0, len(carry) - 3)
-        carry += data
-        out = self._whole_events() if _END_OF_EVENT.search(carry, fresh) else b""
-        if len(carry) > MAX_EVENT:
-            error = StreamBroken(
-                "The engine sent an event of more than 1 MB.", code="event_too_large"
-            )
-            error.before = out
-            raise error
-        return out
+        return cut(self, self._carry, data)
 
     def shape(self, data: bytes) -> Shape | None:
         """See `StreamReader.shape`: events like the last one go on as they are."""
@@ -167,7 +155,7 @@ class MessagesStream:
         if not self.finished and self._carry:
             rest = bytes(self._carry)
             if b'"message_stop"' in rest:
-                self._event(rest.rstrip() + b"\n\n")
+                self.event(rest.rstrip() + b"\n\n")
         if not self.finished:
             raise StreamBroken("The engine's stream ended before it was complete.")
 
@@ -177,31 +165,14 @@ class MessagesStream:
             self.started
             and not self._carry
             and not self.finished
-            and data.endswith(_BLANK)
+            and data.endswith(BLANK)
             and data.find(b'"message_') < 0
             and data.find(b'"error"') < 0
         )
 
-    def _whole_events(self) -> bytes:
-        buffer = bytes(self._carry)
-        out: list[bytes] = []
-        start = 0
-        try:
-            for found in _END_OF_EVENT.finditer(buffer):
-                out.append(self._event(buffer[start : found.end()]))
-                start = found.end()
-                if self.finished:
-                    start = len(buffer)
-                    break
-        except EngineError as error:
-            error.before = b"".join(out)
-            raise
-        del self._carry[:start]
-        return b"".join(out)
-
-    def _event(self, event: bytes) -> bytes:
-        """What of one whole event goes to the client."""
-        payload = _payload(event)
+    def event(self, event: bytes) -> bytes:
+        """See `sse.Events`."""
+        payload = payload_of(event)
         try:
             read_of_it = _decode_event(payload)
         except UNREADABLE:
@@ -247,8 +218,3 @@ def _renamed_stop(payload: bytes) -> bytes:
     delta = {**_decode_fields(fields["delta"]), "stop_reason": _STOP_SEQUENCE}
     fields["delta"] = Raw(_encode(delta))
     return b"event: message_delta\ndata: " + _encode(fields) + b"\n\n"
-
-
-def _payload(event: bytes) -> bytes:
-    """The data of an event: its `data:` lines, joined as the standard says."""
-    return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))

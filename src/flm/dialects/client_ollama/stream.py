@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import msgspec
@@ -24,11 +23,10 @@ from flm.dialects.client_ollama.written import (
 from flm.dialects.codec import Shape, Usage
 from flm.dialects.conversation import Stamp
 from flm.dialects.engine_errors import bad_answer
+from flm.dialects.sse import END_OF_EVENT, payload
 from flm.errors import EngineError
 
 Raw = msgspec.Raw
-_END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
-_LINES = re.compile(rb"\r?\n")
 _NOT_DONE = b',"done":false'
 _GOES_ON = _NOT_DONE + b"}\n"
 _NO_THOUGHT = (b"", b"null", EMPTY)
@@ -98,9 +96,9 @@ class LineWriter:
                 if event.startswith(b"data: ") and event.find(b"\n") < 0:
                     self._event(event[6:], out)
                 elif event:
-                    payload = _payload(event)
-                    if payload:
-                        self._event(payload, out)
+                    data = payload(event)
+                    if data:
+                        self._event(data, out)
         except EngineError as error:
             error.before = b"".join(out)
             raise
@@ -132,10 +130,10 @@ class LineWriter:
         probe = _PROBE[1:-1]
         twice = shape.again + probe if shape.again else b""
         event = b"".join((shape.lead, probe, twice, shape.trail))
-        if not event.startswith(b"data: ") or not _END_OF_EVENT.search(event):
+        if not event.startswith(b"data: ") or not END_OF_EVENT.search(event):
             return None
         try:
-            read = _decode(_payload(event))
+            read = _decode(payload(event))
         except UNREADABLE:
             return None
         if not read.choices or bytes(read.timings):
@@ -211,10 +209,4 @@ def _split(events: bytes) -> list[bytes]:
     """The events, without the blank lines between them."""
     if events.find(b"\n") == len(events) - 2 and events.endswith(b"\n\n"):
         return [events[:-2]]  # nearly always
-    return _END_OF_EVENT.split(events)
-
-
-def _payload(event: bytes) -> bytes:
-    """The data of an event; its lines are joined by blanks, which mean the same in JSON."""
-    lines = [line[5:].strip() for line in _LINES.split(event) if line.startswith(b"data:")]
-    return b" ".join(lines)
+    return END_OF_EVENT.split(events)

@@ -16,14 +16,13 @@ from flm.dialects.body import UNREADABLE
 from flm.dialects.client_openai.calls import Call, Piece
 from flm.dialects.codec import Shape, Usage
 from flm.dialects.engine_openai.usage import usage_in, usage_is_null, usage_object
+from flm.dialects.sse import END_OF_EVENT, payload
 from flm.dialects.toolbox import Toolbox
 
 Raw = msgspec.Raw
 Fields = dict[str, Raw]
 END_MARK = b"data: [DONE]\n\n"
 
-_END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
-_LINES = re.compile(rb"\r?\n")
 _REASON = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 _ABSENT = (b"", b"null", b'""', b"[]")
 _encode = msgspec.json.Encoder().encode
@@ -56,7 +55,7 @@ class CustomCallsWriter:
             return events
         out: list[bytes] = []
         start = 0
-        for found in _END_OF_EVENT.finditer(events):
+        for found in END_OF_EVENT.finditer(events):
             event = events[start : found.end()]
             start = found.end()
             out.append(event if self._is_plain(event) else self._event(event))
@@ -86,11 +85,8 @@ class CustomCallsWriter:
         )
 
     def _event(self, event: bytes) -> bytes:
-        payload = b"\n".join(
-            line[5:].strip() for line in _LINES.split(event) if line.startswith(b"data:")
-        )
         try:
-            fields = _decode_fields(payload)
+            fields = _decode_fields(payload(event))
             choices = _decode_choices(fields.get("choices", b"[]"))
             return self._read(event, fields, choices)
         except UNREADABLE:

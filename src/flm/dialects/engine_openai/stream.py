@@ -19,16 +19,14 @@ from flm.dialects.codec import Shape, Usage
 from flm.dialects.engine_errors import explain
 from flm.dialects.engine_openai.thoughts import has_thought, missing_name, under_both_names
 from flm.dialects.engine_openai.usage import usage_in, usage_is_null, usage_object
-from flm.errors import EngineError, StreamBroken
+from flm.dialects.sse import BLANK, cut
+from flm.dialects.sse import payload as payload_of
+from flm.errors import StreamBroken
 from flm.wire.snapshot import Target
 
-MAX_EVENT = 1 << 20
 END_MARK = b"data: [DONE]\n\n"
 
-_BLANK = (b"\n\n", b"\r\n\r\n")
-_END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
 _END_LINE = re.compile(rb"^data:[ \t]*\[DONE\][ \t]*\r?$", re.MULTILINE)
-_LINES = re.compile(rb"\r?\n")
 _MODEL = re.compile(rb'("model"\s*:\s*)("(?:[^"\\]|\\.)*")')
 _SAID = re.compile(
     rb'"(?:content|reasoning_content|reasoning|arguments|text)":[ ]?"((?:[^"\\]|\\.)+)"'
@@ -145,7 +143,7 @@ class OpenAIStream:
 
     def end(self) -> None:
         """See `StreamReader.end`. An end mark without the blank line after it counts."""
-        if not self.finished and self._carry and _payload(bytes(self._carry)) == b"[DONE]":
+        if not self.finished and self._carry and payload_of(bytes(self._carry)) == b"[DONE]":
             self._finish()
         if not self.finished:
             raise StreamBroken("The engine's stream ended before it was complete.")
@@ -154,46 +152,19 @@ class OpenAIStream:
         if self.finished:
             return b""
         carry = self._carry
-        # The end of an event that `data` completes begins at most 3 bytes before `data`.
-        fresh = max(0, len(carry) - 3)
-        carry += data
         self._plain = False
-        out = self._whole_events() if _END_OF_EVENT.search(carry, fresh) else b""
-        if len(carry) > MAX_EVENT:
-            error = StreamBroken(
-                "The engine sent an event of more than 1 MB.", code="event_too_large"
-            )
-            error.before = out
-            raise error
+        out = cut(self, carry, data)
         self._plain = self.started and self._learned and not carry and not self.finished
         return out
 
-    def _whole_events(self) -> bytes:
-        """Take the whole events out of what is carried; what of them goes to the client."""
-        buffer = bytes(self._carry)
-        out: list[bytes] = []
-        start = 0
-        try:
-            for found in _END_OF_EVENT.finditer(buffer):
-                out.append(self._event(buffer[start : found.end()]))
-                start = found.end()
-                if self.finished:
-                    start = len(buffer)
-                    break
-        except EngineError as error:
-            error.before = b"".join(out)
-            raise
-        del self._carry[:start]
-        return b"".join(out)
-
-    def _event(self, event: bytes) -> bytes:
-        """What of one whole event goes to the client."""
+    def event(self, event: bytes) -> bytes:
+        """See `sse.Events`."""
         if b"[DONE]" in event:
             mark = _END_LINE.search(event)
             if mark is not None:
                 # Some engines forget the blank line before it.
                 before = event[: mark.start()].strip()
-                out = self._event(before + b"\n\n") if before else b""
+                out = self.event(before + b"\n\n") if before else b""
                 self._finish()
                 return out
         if not self._reasoned and _REASON.search(event):
@@ -205,7 +176,7 @@ class OpenAIStream:
             or (b'"usage"' in event and not usage_is_null(event))
         ):
             try:
-                read = _decode_event(payload := _payload(event))
+                read = _decode_event(payload := payload_of(event))
             except UNREADABLE:
                 return self._renamed(event)  # a comment, or nothing that is FLM's to judge
             if read.error or read.object == "error":
@@ -257,17 +228,11 @@ def _is_quiet(data: bytes) -> bool:
     """Whether whole events say nothing that FLM must see."""
     # `find` takes two thirds of the time of `in` (measured, CPython 3.11).
     return (
-        data.endswith(_BLANK)
+        data.endswith(BLANK)
         and data.find(b'"error"') < 0
         and data.find(b"[DONE]") < 0
         and (data.find(b'"usage"') < 0 or usage_is_null(data))
     )
-
-
-def _payload(event: bytes) -> bytes:
-    """The data of an event: its `data:` lines, joined as the standard says."""
-    lines = [line[5:].strip() for line in _LINES.split(event) if line.startswith(b"data:")]
-    return lines[0] if len(lines) == 1 else b"\n".join(lines)
 
 
 def _has_content(delta: _Delta | None) -> bool:
