@@ -49,7 +49,7 @@ def test_errors_are_found_where_they_are_raised(tmp_path: Path) -> None:
         'GONE = N_("It is gone.")\n'
         'Refusal(404, "not_there", f"No {name} in {len(x)} places.")\n'
         'StreamBroken("It ended.")\n'
-        "LATER = 7\n"
+        "LATER: Final = 7\n"
         'Refusal(503, "full", "Later.", kind="server_error", retry_after=LATER,'
         " should_retry=True)\n"
         'NotFound(GONE, remedy=N_("Look."), code="gone")\n'

@@ -61,14 +61,14 @@ def scan(package: Path) -> tuple[list[ApiError], list[CommandError]]:
 
 
 def _constants(tree: ast.Module) -> dict[str, ast.expr]:
-    """The names a module gives to literals."""
-    return {
-        target.id: node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    """The names a module gives to literals, `NAME: Final = …` included."""
+    found: dict[str, ast.expr] = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            found |= {each.id: node.value for each in node.targets if isinstance(each, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            found[node.target.id] = node.value
+    return found
 
 
 class _Reader:
