@@ -48,6 +48,8 @@ MODULES: tuple[str, ...] = (
     "flm.wire.journal",
     "flm.dialects.body",
     "flm.dialects.judging",
+    "flm.dialects.chat_parsing",
+    "flm.domain.digester",
     "flm.gateway.endpoints.passage",
     "flm.gateway.endpoints.streamed",
     "flm.gateway.endpoints.whole",

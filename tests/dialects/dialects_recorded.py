@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.engine import CODECS, StreamReader, Usage
-from flm.dialects.openai_chat import ChatRequest, EmbeddingsRequest, parse_chat, parse_embeddings
+from flm.dialects.openai_chat import ChatRequest
+from flm.dialects.openai_embeddings import EmbeddingsRequest, parse_embeddings
 from flm.domain.policy import Policy
 from flm.errors import EngineError
 from flm.wire.snapshot import Target

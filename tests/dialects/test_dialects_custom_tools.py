@@ -11,11 +11,11 @@ from dialects_recorded import OLLAMA_TARGET, OPENAI_TARGET
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.client_openai.conversation import OpenAIConversation, conversation_of
 from flm.dialects.codec import Shape, Usage
 from flm.dialects.conversation import Stamp
 from flm.dialects.engine import CODECS
-from flm.dialects.openai_chat import parse_chat
 from flm.dialects.translated import TranslatedStream
 from flm.domain.policy import Policy
 from flm.errors import Refusal

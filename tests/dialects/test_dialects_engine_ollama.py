@@ -23,8 +23,8 @@ from msgspec import structs
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.engine import CODECS, EngineCall, Usage
-from flm.dialects.openai_chat import parse_chat
 from flm.domain.policy import Policy
 from flm.errors import EngineError, Refusal, StreamBroken
 

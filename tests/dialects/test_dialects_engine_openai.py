@@ -24,8 +24,8 @@ from dialects_recorded import (
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.engine import CODECS, Usage
-from flm.dialects.openai_chat import parse_chat
 from flm.domain.policy import Policy
 from flm.errors import EngineError, StreamBroken
 

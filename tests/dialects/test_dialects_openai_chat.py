@@ -10,8 +10,9 @@ from dialects_recorded import TARGETS, chat, embeddings
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.engine import CODECS
-from flm.dialects.openai_chat import parse_chat, parse_embeddings
+from flm.dialects.openai_embeddings import parse_embeddings
 from flm.domain.policy import Policy
 from flm.errors import Refusal
 

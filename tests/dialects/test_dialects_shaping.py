@@ -11,8 +11,9 @@ from dialects_recorded import OLLAMA_TARGET, OPENAI_TARGET
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.engine import CODECS
-from flm.dialects.openai_chat import ChatParams, ChatRequest, parse_chat
+from flm.dialects.openai_chat import ChatParams, ChatRequest
 from flm.dialects.openai_completions import CompletionRequest, parse_completions
 from flm.dialects.shaping import shaped, shaped_completion
 from flm.domain.parameters import PARAMETERS

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flm.dialects.openai_chat import ChatRequest, parse_chat
+from flm.dialects.chat_parsing import parse_chat
+from flm.dialects.openai_chat import ChatRequest
 from flm.domain.policy import Policy
 from flm.errors import Refusal
 from flm.gateway import media_inline

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.engine import CODECS
-from flm.dialects.openai_chat import parse_chat
 from flm.domain.policy import Policy
 from flm.domain.records import JournalRecord
 from flm.errors import Refusal

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.client_anthropic import form as anthropic
 from flm.dialects.client_anthropic.conversation import parse_messages
 from flm.dialects.client_ollama.conversation import OllamaConversation
@@ -21,7 +22,7 @@ from flm.dialects.client_responses.conversation import ResponsesConversation
 from flm.dialects.codec import EngineCall
 from flm.dialects.conversation import Conversation
 from flm.dialects.engine import CODECS
-from flm.dialects.openai_chat import ChatRequest, parse_chat
+from flm.dialects.openai_chat import ChatRequest
 from flm.domain.policy import Policy
 from flm.domain.traits import ClientDialect
 from flm.errors import N_, Refusal

@@ -9,7 +9,6 @@ hash on every request would be a denial of service against ourselves.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import zlib
@@ -38,7 +37,6 @@ ID_START = len(PREFIX)
 ID_END = ID_START + ID_LENGTH
 """Where the id lies in a key's text."""
 
-_BLOCK = 64  # of SHA-256, in bytes
 _FORM = re.compile(KEY_PATTERN.encode())
 
 KeyState = Literal["active", "revoked", "expired"]
@@ -108,26 +106,3 @@ def id_of(text: bytes) -> KeyId:
 def digest(pepper: bytes, text: bytes) -> bytes:
     """The 32 bytes under which a key is stored and compared."""
     return hmac.digest(pepper, text, "sha256")
-
-
-class Digester:
-    """`digest` for one pepper, at half the cost: the two keyed states are made once (RFC 2104).
-
-    Measured: 0.6 µs a key instead of 1.4, on every request.
-    """
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, pepper: bytes) -> None:
-        block = pepper if len(pepper) <= _BLOCK else hashlib.sha256(pepper).digest()
-        block = block.ljust(_BLOCK, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
-
-    def digest(self, text: bytes) -> bytes:
-        """The same 32 bytes as `digest(pepper, text)`."""
-        inner = self._inner.copy()
-        inner.update(text)
-        outer = self._outer.copy()
-        outer.update(inner.digest())
-        return outer.digest()

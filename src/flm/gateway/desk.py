@@ -26,6 +26,7 @@ from flm.gateway.keeping import ResponseKeeping
 from flm.gateway.live import Live, LiveTarget
 from flm.gateway.media_fetch import MediaFetcher
 from flm.gateway.routes import RouteTable, dialect_of, tolerated
+from flm.gateway.running import OVER
 from flm.gateway.wakes import Wakes
 from flm.ports.clock import Clock
 from flm.wire.channel import MAX_SUSPECTS, Keeping, Wake
@@ -135,9 +136,11 @@ class GatewayDesk:
                 ),
             )
         finally:
-            exchange.run = None
+            run, exchange.run = exchange.run, None
             if not exchange.leaving:
                 connection.finish()
+        if run is not None and run.task is None:
+            await OVER
 
     def _aborted(self, exchange: Exchange, connection: Connection) -> None:
         reason = exchange.aborted

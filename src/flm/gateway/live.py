@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from flm.domain.digester import Digester
 from flm.domain.engines import EngineLoad
 from flm.domain.instance import instance_of
-from flm.domain.keys import Digester
 from flm.domain.models import nearest, resolve
 from flm.errors import Refusal
 from flm.gateway.choosing import Places, ordered

@@ -17,12 +17,7 @@ from flm.dialects.client_anthropic.form import (
 )
 from flm.dialects.client_anthropic.notes import Notes
 from flm.dialects.judging import judged
-from flm.dialects.openai_chat import (
-    ChatParams,
-    ChatRequest,
-    ResponseFormat,
-    StreamOptions,
-)
+from flm.dialects.openai_chat import ChatParams, ChatRequest, ResponseFormat, StreamOptions
 from flm.dialects.openai_chat import Message as JudgedMessage
 from flm.dialects.openai_chat import Tool as JudgedTool
 from flm.domain.policy import Policy

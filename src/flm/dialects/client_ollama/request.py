@@ -16,13 +16,7 @@ from flm.dialects.client_ollama.messages import GivenMessage, Translated, transl
 from flm.dialects.client_ollama.options import Options, as_fields, limit_of, read_options
 from flm.dialects.fields import shown
 from flm.dialects.judging import judged
-from flm.dialects.openai_chat import (
-    ChatParams,
-    ChatRequest,
-    ResponseFormat,
-    StreamOptions,
-    Tool,
-)
+from flm.dialects.openai_chat import ChatParams, ChatRequest, ResponseFormat, StreamOptions, Tool
 from flm.domain.policy import Policy
 from flm.errors import Refusal
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.client_responses.answer import whole_response
 from flm.dialects.client_responses.asked import Asked, TextFormat
 from flm.dialects.client_responses.choice import choice_in
@@ -17,7 +18,7 @@ from flm.dialects.client_responses.writer import ResponsesWriter
 from flm.dialects.codec import Usage
 from flm.dialects.conversation import Keeper, Native, Stamp
 from flm.dialects.fields import shown
-from flm.dialects.openai_chat import ChatRequest, parse_chat
+from flm.dialects.openai_chat import ChatRequest
 from flm.dialects.toolbox import Toolbox
 from flm.domain.policy import Policy
 from flm.errors import Refusal

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flm.dialects.body import decode_object
+from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.client_openai.conversation import conversation_of
-from flm.dialects.openai_chat import parse_chat
 from flm.gateway.endpoints.converse import answer_alone, answer_chat, converse
 from flm.gateway.running import LARGE, others_first
 
