@@ -125,7 +125,7 @@ def show(session: Session, name: str) -> None:
     if made.profile:
         rows.append((N_("Profile"), made.profile))
     rows.append((N_("Made"), local(made.created_at)))
-    output.facts([(session.words(heading), value) for heading, value in rows])
+    session.facts(rows)
     _warn(session, told)
 
 
@@ -183,10 +183,7 @@ def delete(session: Session, name: str) -> None:
     """Delete a publication."""
     with session.services() as services:
         gone = services.publications.delete(name)
-    if session.json:
-        session.document({"deleted": gone.name})
-    else:
-        session.say(N_("The API {name} is deleted."), name=gone.name)
+    session.answer({"deleted": gone.name}, N_("The API {name} is deleted."), name=gone.name)
 
 
 add_to(api, create, list_, show, update, delete, prompts)

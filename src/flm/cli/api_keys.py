@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from flm.cli import documents, output, phrases
+from flm.cli import documents, phrases
 from flm.cli.commands import Group, add_to, command, option, pass_session
 from flm.cli.session import Session
 from flm.cli.when import local
@@ -136,10 +136,11 @@ def revoke(session: Session, key: str) -> None:
     """Revoke a key."""
     with session.services() as services:
         revoked = services.keys.revoke(_id(key))
-    if session.json:
-        session.document(documents.key(revoked, session.clock.now()))
-    else:
-        session.say(N_("The key {key} is revoked."), key=revoked.id)
+    session.answer(
+        documents.key(revoked, session.clock.now()),
+        N_("The key {key} is revoked."),
+        key=revoked.id,
+    )
 
 
 @command("rotate", help=N_("Make a new key in place of an old one, and show it, this once."))
@@ -192,7 +193,7 @@ def _describe(session: Session, key: ApiKey) -> None:
         rows.append((N_("Without a key from"), key.keyless_from))
     if key.rotated_to is not None:
         rows.append((N_("Replaced by"), key.rotated_to))
-    output.facts([(session.words(name), value) for name, value in rows])
+    session.facts(rows)
 
 
 def _end(key: ApiKey) -> float | None:

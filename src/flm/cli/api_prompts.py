@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flm.cli import documents, output, phrases, terminal
+from flm.cli import documents, phrases, terminal
 from flm.cli.commands import Group, add_to, command, option, pass_session
 from flm.cli.pairs import pairs
 from flm.cli.session import Session
@@ -77,7 +77,7 @@ def show(session: Session, name: str) -> None:
         (N_("APIs"), phrases.listed(users) or "-"),
     ]
     rows += [(N_("Variable"), text) for text in _variables(found)]
-    output.facts([(session.words(heading), value) for heading, value in rows])
+    session.facts(rows)
     for heading, text in ((N_("System text:"), found.system), (N_("User text:"), found.user)):
         if text:
             session.write()
@@ -137,10 +137,7 @@ def delete(session: Session, name: str) -> None:
     """Delete a version, or all of them."""
     with session.services() as services:
         count = services.prompts.delete(name)
-    if session.json:
-        session.document({"deleted": name, "versions": count})
-    else:
-        session.say(N_("{name} is deleted."), name=name)
+    session.answer({"deleted": name, "versions": count}, N_("{name} is deleted."), name=name)
 
 
 add_to(prompts, list_, show, set_, delete)

@@ -9,7 +9,8 @@ from contextlib import closing
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from flm.errors import N_, EngineError, NotRunning, Refusal, StreamBroken
+from flm.errors import N_, EngineError, Refusal, StreamBroken
+from flm.services.gateway_answers import error_in, no_answer
 
 PATIENCE = 900.0
 """Seconds between two bytes: longer than the gateway's own deadlines, which tell why."""
@@ -50,12 +51,7 @@ def ask(base_url: str, key: str, model: str, prompt: str, *, stream: bool) -> It
             )
             response = connection.getresponse()
         except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
-            raise NotRunning(
-                N_("The gateway at {url} does not answer: {why}."),
-                remedy=N_("`flm proxy status` says what runs; `flm up` starts it."),
-                url=base_url,
-                why=str(error) or type(error).__name__,
-            ) from error
+            raise no_answer(base_url, error) from error
         yield from _answer(response, stream)
 
 
@@ -120,9 +116,5 @@ def _reasoning(message: Mapping[str, Any]) -> str:
 
 def _refusal(status: int, body: bytes) -> Refusal:
     """An error in OpenAI's shape as an error of ours."""
-    try:
-        error = json.loads(body)["error"]
-        code, message = error.get("code") or error.get("type"), error["message"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        code, message = None, body[:200].decode("utf-8", "replace")
-    return EngineError(status, str(code or f"http_{status}"), str(message))
+    told = error_in(body)
+    return EngineError(status, told.code or f"http_{status}", told.message)

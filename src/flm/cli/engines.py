@@ -139,10 +139,7 @@ def remove(session: Session, name: str) -> None:
     """Forget an engine."""
     with session.services() as services:
         services.engines.remove(name)
-    if session.json:
-        session.document({"removed": name})
-    else:
-        session.say(N_("The engine {name} is removed."), name=name)
+    session.answer({"removed": name}, N_("The engine {name} is removed."), name=name)
 
 
 @command("rename", help=N_("Give an engine another name; its key and settings go with it."))
@@ -153,10 +150,12 @@ def rename(session: Session, name: str, new_name: str) -> None:
     """Give an engine another name."""
     with session.services() as services:
         given = services.engines.rename(name, new_name)
-    if session.json:
-        session.document({"renamed": name, "id": given})
-    else:
-        session.say(N_("The engine {name} is called {given} now."), name=name, given=given)
+    session.answer(
+        {"renamed": name, "id": given},
+        N_("The engine {name} is called {given} now."),
+        name=name,
+        given=given,
+    )
 
 
 @command("set-key", help=N_("Store the key that an engine wants, added or found."))
@@ -175,12 +174,12 @@ def set_key(session: Session, name: str, api_key_stdin: bool, forget: bool) -> N
     key = _key(session) if api_key_stdin else None
     with session.services() as services:
         services.engines.set_key(name, key)
-    if session.json:
-        session.document({"id": name, "has_key": key is not None})
-    elif key is None:
-        session.say(N_("The key of {name} is forgotten."), name=name)
-    else:
-        session.say(N_("The key of {name} is stored, sealed."), name=name)
+    done = (
+        N_("The key of {name} is forgotten.")
+        if key is None
+        else N_("The key of {name} is stored, sealed.")
+    )
+    session.answer({"id": name, "has_key": key is not None}, done, name=name)
 
 
 add_to(engines, detect, list_, add, remove, rename, set_key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -80,7 +79,7 @@ def uninstall(session: Session, name: str) -> None:
 
 def _agrees(session: Session, installer: Installer) -> bool:
     """Whether a person agrees; where nobody can be asked, the command itself says it."""
-    if not (output.is_terminal(sys.stdin) and output.is_terminal(sys.stderr)):
+    if not output.can_ask():
         return True
     session.note(
         N_("Ollama (1 to 2 GB) is downloaded from its official releases, or from "

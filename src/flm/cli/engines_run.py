@@ -71,10 +71,7 @@ def stop(session: Session, name: str) -> None:
     with session.services() as services:
         operations = services.operations
         last = _follow(session, operations, operations.stop_engine(name))
-    if session.json:
-        session.document({"stopped": name})
-    else:
-        session.say(last.doing, **last.values)
+    session.answer({"stopped": name}, last.doing, **last.values)
 
 
 def _follow(session: Session, operations: OperationService, begun: Operation) -> Operation:
@@ -118,11 +115,9 @@ def _lines(session: Session) -> Show:
 
 @contextlib.contextmanager
 def _status(session: Session) -> Iterator[Show]:
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
-    with console.status("") as status:
+    with output.console(sys.stderr).status("") as status:
 
         def show(turn: Operation) -> None:
             words = terminal.visible(turn.lines[-1]) if turn.lines else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from flm.cli import documents, output, phrases
+from flm.cli import documents, phrases
 from flm.cli.commands import Group, add_to, command, option, pass_session
 from flm.cli.pairs import pairs
 from flm.cli.session import Session
@@ -114,10 +114,9 @@ def save(
             name, pairs("--set", defaults), pairs("--cap", caps), pairs("--option", options)
         )
         users = services.profiles.users(saved.name)
-    if session.json:
-        session.document(documents.profile(saved, users))
-    else:
-        session.say(N_("The profile {name} is saved."), name=saved.name)
+    session.answer(
+        documents.profile(saved, users), N_("The profile {name} is saved."), name=saved.name
+    )
 
 
 @command("delete", help=N_("Delete a profile that no API has."))
@@ -127,10 +126,7 @@ def delete(session: Session, name: str) -> None:
     """Delete a profile."""
     with session.services() as services:
         services.profiles.delete(name)
-    if session.json:
-        session.document({"deleted": name})
-    else:
-        session.say(N_("The profile {name} is deleted."), name=name)
+    session.answer({"deleted": name}, N_("The profile {name} is deleted."), name=name)
 
 
 add_to(model_profiles, list_, show, save, delete)
@@ -147,7 +143,7 @@ def _describe(session: Session, found: Profile, users: list[str]) -> None:
         (N_("Engine options"), _written(found.options)),
         (N_("APIs"), phrases.listed(users) or "-"),
     ]
-    output.facts([(session.words(heading), value) for heading, value in rows])
+    session.facts(rows)
 
 
 def _written(values: Mapping[str, Any]) -> str:

@@ -8,7 +8,6 @@ from flm.cli import documents, model_facts, phrases
 from flm.cli.commands import Group, add_to, command, option, pass_session
 from flm.cli.models_keep import load, pull, remove, unload
 from flm.cli.session import Session
-from flm.domain.models import GgufFile
 from flm.errors import N_
 
 models = Group(
@@ -88,14 +87,12 @@ def add(session: Session, file: str, name: str | None) -> None:
     """Add a file."""
     with session.services() as services:
         added = services.models.add(file, name)
-    _added(session, added)
+    session.answer(
+        documents.gguf(added),
+        N_("The model {name} is added: {path}"),
+        name=added.name,
+        path=added.path,
+    )
 
 
 add_to(models, list_, show, add, pull, remove, load, unload)
-
-
-def _added(session: Session, added: GgufFile) -> None:
-    if session.json:
-        session.document(documents.gguf(added))
-    else:
-        session.say(N_("The model {name} is added: {path}"), name=added.name, path=added.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 
 import click
@@ -143,14 +142,12 @@ def unload(session: Session, name: str, engine: str | None) -> None:
     """Unload a model."""
     with session.services() as services, progress(session) as show:
         home = services.model_keeping.unload(name, engine, show)
-    if session.json:
-        session.document(_told(home))
-    else:
-        session.say(
-            N_("The model {name} is out of memory, on {engine}."),
-            name=terminal.visible(home.model.name),
-            engine=home.engine.id,
-        )
+    session.answer(
+        _told(home),
+        N_("The model {name} is out of memory, on {engine}."),
+        name=terminal.visible(home.model.name),
+        engine=home.engine.id,
+    )
 
 
 def _told(home: Home) -> documents.Document:
@@ -192,7 +189,7 @@ def _agrees(session: Session, removal: Removal) -> bool:
         "size": phrases.size(model.size_bytes),
         "url": engine.address.url if engine.address is not None else "",
     }
-    if not (output.is_terminal(sys.stdin) and output.is_terminal(sys.stderr)):
+    if not output.can_ask():
         raise InvalidValue(
             N_("{name} would be deleted from {engine}, and nobody can be asked."),
             remedy=N_("Say --yes if that is what you want."),

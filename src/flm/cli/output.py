@@ -11,9 +11,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from flm.cli import terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 VERSION = "1.0"
 _CONTROL = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -64,6 +67,11 @@ def write(text: str = "", *, end: str = "\n") -> None:
 def note(text: str) -> None:
     """A line on stderr: what is neither the answer nor an error."""
     print(text, file=sys.stderr, flush=True)
+
+
+def can_ask() -> bool:
+    """Whether a person would see a question and could answer it."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr)
 
 
 def ask(question: str) -> str:
@@ -117,7 +125,6 @@ def facts(rows: Sequence[tuple[str, str]]) -> None:
 
 def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -126,4 +133,11 @@ def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         drawn.add_column(Text(heading), overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    Console(file=sys.stdout, highlight=False, markup=False, emoji=False).print(drawn)
+    console(sys.stdout).print(drawn)
+
+
+def console(stream: TextIO) -> Console:
+    """rich on a terminal, with texts left as they are."""
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, markup=False, emoji=False)

@@ -59,7 +59,6 @@ class Tenths:
 
 @contextlib.contextmanager
 def _bar(session: Session) -> Iterator[Progress]:
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -77,7 +76,7 @@ def _bar(session: Session) -> Iterator[Progress]:
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(file=sys.stderr, highlight=False, markup=False, emoji=False),
+        console=output.console(sys.stderr),
         transient=True,
     )
     with bar:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flm.cli import documents, output, phrases
+from flm.cli import documents, phrases
 from flm.cli.commands import Group, add_to, command, option, pass_session
 from flm.cli.flags import Flags, address, agree
 from flm.cli.session import Session
@@ -93,7 +93,7 @@ def _show(session: Session, told: Status) -> None:
     ]
     if gateway.unrecorded:
         rows.append((N_("Not recorded"), f"{gateway.unrecorded:,}"))
-    output.facts([(words(name), value) for name, value in rows])
+    session.facts(rows)
 
 
 def _process(session: Session, pid: int, version: str) -> str:

@@ -72,6 +72,17 @@ class Session:
         """The answer for programs: one JSON document on stdout."""
         output.write(output.document(data))
 
+    def answer(self, data: Any, template: str, /, **values: object) -> None:
+        """What was done: the document for programs, the message for people."""
+        if self.json:
+            self.document(data)
+        else:
+            self.say(template, **values)
+
     def table(self, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table on stdout; the headings are `N_` messages."""
         output.table([self.words(heading) for heading in headings], rows)
+
+    def facts(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Names and values under each other on stdout; the names are `N_` messages."""
+        output.facts([(self.words(name), value) for name, value in rows])

@@ -9,9 +9,10 @@ from contextlib import closing
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from flm.errors import N_, FlmError, NotRunning, UserError
+from flm.errors import N_, FlmError, UserError
 from flm.ports.clock import Clock
 from flm.services.connect.situation import Dialect
+from flm.services.gateway_answers import error_in, no_answer
 
 PATIENCE = 300.0
 """Seconds between two bytes: a model may have to be loaded first."""
@@ -125,28 +126,19 @@ def send(base_url: str, key: str, asked: Question) -> tuple[int, bytes]:
             response = connection.getresponse()
             return response.status, response.read(_LARGEST)
         except (OSError, http.client.HTTPException) as error:
-            raise NotRunning(
-                N_("The gateway at {url} does not answer: {why}."),
-                remedy=N_("`flm proxy status` says what runs; `flm up` starts it."),
-                url=base_url,
-                why=str(error) or type(error).__name__,
-            ) from error
+            raise no_answer(base_url, error) from error
 
 
 def failure(path: str, status: int, answer: bytes) -> FlmError:
     """An error in OpenAI's or Anthropic's shape, and what to do about it."""
-    try:
-        error = json.loads(answer)["error"]
-        message, code = str(error["message"]), str(error.get("code") or error.get("type"))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        message, code = answer[:200].decode("utf-8", "replace"), ""
+    told = error_in(answer)
     return UserError(
         N_("The request to {path} failed ({status}): {why}"),
         remedy=_remedy(status),
-        code=code or f"http_{status}",
+        code=told.code or f"http_{status}",
         path=path,
         status=status,
-        why=message,
+        why=told.message,
     )
 
 
