@@ -14,6 +14,9 @@ SENTENCE = "Say it twice: 日本語のテスト、こんにちは世界。 Then 
 
 SENTENCE_TOKENS = 24
 
+WHERE = "Weather in 東京 and Köln?"
+"""What the acting models call `get_weather` for, twice at once."""
+
 WEATHER: dict[str, Any] = {
     "type": "object",
     "properties": {"city": {"type": "string"}},

@@ -9,11 +9,11 @@ import anthropic
 import pytest
 from anthropic.types import Message, MessageParam, ToolParam
 from clients_engines import ActingEngine, refusal
-from clients_house import PIXEL, SENTENCE, SENTENCE_TOKENS, WEATHER, House
+from clients_house import PIXEL, SENTENCE, SENTENCE_TOKENS, WEATHER, WHERE, House
 from clients_stage import REFUSAL, TEXT, THOUGHT
 
 HI: list[MessageParam] = [{"role": "user", "content": "hi"}]
-BOTH: list[MessageParam] = [{"role": "user", "content": "Weather in 東京 and Köln?"}]
+BOTH: list[MessageParam] = [{"role": "user", "content": WHERE}]
 TOOLS: list[ToolParam] = [{"name": "get_weather", "input_schema": {**WEATHER}}]
 BUSY = refusal("503 Service Unavailable", {"error": "server busy"}, Retry_After="1")
 
@@ -33,12 +33,6 @@ def client(house: House) -> Iterator[anthropic.Anthropic]:
     """One that retries nothing."""
     with sdk(house) as made:
         yield made
-
-
-@pytest.fixture
-def actor(house: House, engine: ActingEngine) -> str:
-    """The actor's name on either engine."""
-    return house.name(engine, "actor")
 
 
 def tokens_in(message: Message) -> int:

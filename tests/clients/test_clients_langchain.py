@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 from clients_engines import ActingEngine
-from clients_house import PIXEL, SENTENCE, SENTENCE_TOKENS, House
+from clients_house import PIXEL, SENTENCE, SENTENCE_TOKENS, WHERE, House
 from clients_stage import PIECES, TEXT, THOUGHT
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
@@ -17,8 +17,6 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
-
-WHERE = "Weather in 東京 and Köln?"
 
 
 class Thing(BaseModel):

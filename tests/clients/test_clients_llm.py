@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients_house import PIXEL_BYTES, SENTENCE, House
+from clients_house import PIXEL_BYTES, SENTENCE, WHERE, House
 from clients_stage import TEXT
 
 TOOL = """
@@ -19,7 +19,6 @@ def get_weather(city: str) -> str:
     "Tell the weather of a city."
     return {"東京": "晴れ", "Köln": "rain"}[city]
 """
-WHERE = "Weather in 東京 and Köln?"
 TOOLS = ("--functions", "tool.py", WHERE)
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "streamed": ("-m", "words", "hi"),

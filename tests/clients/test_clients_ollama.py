@@ -16,12 +16,13 @@ from clients_house import (
     SENTENCE_TOKENS,
     THING,
     WEATHER,
+    WHERE,
     House,
 )
 from clients_stage import PIECES, TEXT, THOUGHT
 
 HI: list[dict[str, Any]] = [{"role": "user", "content": "hi"}]
-BOTH: list[dict[str, Any]] = [{"role": "user", "content": "Weather in 東京 and Köln?"}]
+BOTH: list[dict[str, Any]] = [{"role": "user", "content": WHERE}]
 TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}}
 ]
@@ -33,12 +34,6 @@ def client(house: House) -> Iterator[ollama.Client]:
     headers = {"authorization": f"Bearer {house.key}"}
     with ollama.Client(host=house.root, headers=headers, timeout=30) as made:
         yield made
-
-
-@pytest.fixture
-def actor(house: House, engine: ActingEngine) -> str:
-    """The actor's name on either engine."""
-    return house.name(engine, "actor")
 
 
 # Chats.

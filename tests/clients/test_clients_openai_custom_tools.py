@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import openai
-import pytest
-from clients_engines import ActingEngine
-from clients_house import House
+from clients_openai import BOTH
 from openai.types.chat import ChatCompletionMessageParam
 
-BOTH: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Weather in 東京 and Köln?"}]
 RUN: Any = {
     "type": "custom",
     "custom": {
@@ -20,21 +16,6 @@ RUN: Any = {
         "format": {"type": "grammar", "grammar": {"syntax": "regex", "definition": ".+"}},
     },
 }
-
-
-@pytest.fixture(scope="module")
-def client(house: House) -> Iterator[openai.OpenAI]:
-    """The SDK as a user makes it, but that it retries nothing."""
-    with openai.OpenAI(
-        base_url=house.base_url, api_key=house.key, max_retries=0, timeout=30
-    ) as made:
-        yield made
-
-
-@pytest.fixture
-def actor(house: House, engine: ActingEngine) -> str:
-    """The actor's name on either engine."""
-    return house.name(engine, "actor")
 
 
 def test_custom_tools_are_called_with_text_and_answered(client: openai.OpenAI, actor: str) -> None:

@@ -9,19 +9,9 @@ import openai
 import pytest
 from clients_engines import ActingEngine, refusal
 from clients_house import House
+from clients_openai import HI
 from clients_stage import TEXT
 from openai.types.chat import ChatCompletionMessageParam
-
-HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "hi"}]
-
-
-@pytest.fixture(scope="module")
-def client(house: House) -> Iterator[openai.OpenAI]:
-    """The SDK as a user makes it, but that it retries nothing."""
-    with openai.OpenAI(
-        base_url=house.base_url, api_key=house.key, max_retries=0, timeout=30
-    ) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +19,6 @@ def patient(house: House) -> Iterator[openai.OpenAI]:
     """The SDK as a user makes it."""
     with openai.OpenAI(base_url=house.base_url, api_key=house.key, timeout=30) as made:
         yield made
-
-
-@pytest.fixture
-def actor(house: House, engine: ActingEngine) -> str:
-    """The actor's name on either engine."""
-    return house.name(engine, "actor")
 
 
 def test_a_wrong_key_is_an_authentication_error(house: House) -> None:

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 from clients_engines import ActingEngine
-from clients_house import PIXEL, SENTENCE, SENTENCE_TOKENS, WEATHER, House
+from clients_house import PIXEL, SENTENCE, SENTENCE_TOKENS, WEATHER, WHERE, House
+from clients_openai import Thing
 from clients_stage import REFUSAL, TEXT, THOUGHT
-from pydantic import BaseModel
 
-WHERE = "Weather in 東京 and Köln?"
 TOOLS: list[Any] = [
     {"type": "function", "name": "get_weather", "parameters": WEATHER, "strict": False}
 ]
-
-
-class Thing(BaseModel):
-    """What the actor describes where a schema is asked for."""
-
-    name: str
-    height: int
-
-
-@pytest.fixture(scope="module")
-def client(house: House) -> Iterator[openai.OpenAI]:
-    """The SDK as a user makes it, but that it retries nothing."""
-    with openai.OpenAI(
-        base_url=house.base_url, api_key=house.key, max_retries=0, timeout=30
-    ) as made:
-        yield made
-
-
-@pytest.fixture
-def actor(house: House, engine: ActingEngine) -> str:
-    """The actor's name on either engine."""
-    return house.name(engine, "actor")
 
 
 def test_a_real_model_answers(client: openai.OpenAI) -> None:
