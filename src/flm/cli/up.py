@@ -81,8 +81,8 @@ def _serve(session: Session, flags: Flags, new_key: bool) -> None:
     began = session.clock.now()
     try:
         run_foreground(options, greeting.begin)
-    except Exception as error:
-        # when another start was faster, a new key is that one's, and it shows it
+    except Exception as error:  # raised again: whatever it was, nobody has seen the key
+        # When another start was faster, a new key is that one's, and it shows it.
         if not (isinstance(error, FlmError) and error.code == ALREADY_RUNNING):
             greeting.forget_unshown(began)
         raise

@@ -198,7 +198,7 @@ class EngineRunner:
             self._tasks.start(f"watch {engine}", self._watch(started))
             await self._note(KnownEngine(id=engine, kind=kind, address=started.address))
             await self._publish()
-        except BaseException:
+        except BaseException:  # a start given up too: its process would run on, known to nobody
             await self._fleet.end(started)
             raise
         logger.info("%s is started at %s (guard %d)", engine, started.address.url, process.pid)

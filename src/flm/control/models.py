@@ -156,7 +156,7 @@ class EmbeddedModels:
                 threads=limits.threads,
                 seconds=LOAD_SECONDS,
             )
-        except Exception:
+        except Exception:  # raised again: whatever it was, the next try comes later
             self._backoff.failed(name)
             raise
         loaded = _Loaded(server, file, context, self._clock.now())

@@ -55,7 +55,7 @@ class Part:
         part = cls(target)
         try:
             part._read_all()
-        except BaseException:
+        except BaseException:  # Ctrl-C too, which large files invite: nobody else closes it
             part.close()
             raise
         return part

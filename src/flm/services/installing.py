@@ -259,7 +259,7 @@ class Installer:
         try:
             self._folder.point_to(new)
             self._setting.set(str(self._folder.program(new)))
-        except BaseException:
+        except BaseException:  # Ctrl-C too: half switched, no Ollama would be found
             with contextlib.suppress(OSError):
                 self._folder.point_to(have)
             with contextlib.suppress(FlmError):

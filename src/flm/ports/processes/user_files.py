@@ -50,7 +50,7 @@ class LocalUserFiles:
                 _write_new(temporary, data, mode)
                 self._check_same(path, was)
                 temporary.replace(target)
-            except BaseException:
+            except BaseException:  # Ctrl-C too: the draft may hold a key
                 temporary.unlink(missing_ok=True)
                 raise
             _sync_folder(target.parent)
