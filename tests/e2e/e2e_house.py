@@ -86,10 +86,9 @@ def chat(model: str, **more: Any) -> dict[str, Any]:
 
 
 class Patient(http.client.HTTPConnection):
-    """A connection that takes little at once: what is not read is not made either.
+    """A connection that takes little at once, so that what is not read waits at the gateway.
 
-    A whole answer of a small model fits into what the system would take by itself, and a stream
-    that nobody reads would end.
+    There the system still takes up to 4 MB off it: only a longer stream is held by its client.
     """
 
     def connect(self) -> None:
