@@ -22,7 +22,7 @@ from flm.engines.prober import REFUSED
 from flm.engines.vllm.adapter import DEAD
 from flm.language import load
 from flm.ports.engines import NO_ANSWER
-from flm.ports.repositories import HealthMark
+from flm.ports.telemetry import HealthMark
 from flm.services.check_engines import engine_findings
 
 WORDS = load("en")

@@ -19,7 +19,8 @@ from tests.support.running_flm import FLM, PATIENCE
 
 from flm.domain.records import RecordDetails, RequestRecord, Try
 from flm.paths import data_paths, prepare
-from flm.ports.repositories import Checkpoint, Store
+from flm.ports.repositories import Store
+from flm.ports.telemetry import Checkpoint
 from flm.store import migrate, open_store
 
 DETAILS = RecordDetails(

@@ -13,7 +13,7 @@ from tests.cli.conftest import Flm
 
 from flm.domain.records import RequestRecord
 from flm.paths import data_paths, prepare
-from flm.ports.repositories import Checkpoint
+from flm.ports.telemetry import Checkpoint
 from flm.store import migrate, open_store
 
 HOUR = 1_767_225_600.0

@@ -13,7 +13,7 @@ from flm.domain.engines import (
     InstalledOnly,
     NetworkError,
 )
-from flm.ports.repositories import HealthMark
+from flm.ports.telemetry import HealthMark
 
 ONE = EngineId("one")
 

@@ -14,7 +14,8 @@ from flm.domain.records import JournalRecord
 from flm.errors import StoreError
 from flm.paths import data_paths, prepare
 from flm.ports.processes import current
-from flm.ports.repositories import Checkpoint, RecordFilter, Store
+from flm.ports.repositories import Store
+from flm.ports.telemetry import Checkpoint, RecordFilter
 from flm.store import migrate, open_store
 from flm.wire.journal import LOCK, pack, segment_name
 

@@ -17,7 +17,8 @@ from flm.domain.records import JournalRecord
 from flm.errors import StoreError
 from flm.paths import data_paths, prepare
 from flm.ports.processes import current
-from flm.ports.repositories import RecordFilter, Store
+from flm.ports.repositories import Store
+from flm.ports.telemetry import RecordFilter
 from flm.store import migrate, open_store
 from flm.wire.journal import LOCK, pack, segment_name
 

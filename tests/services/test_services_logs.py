@@ -7,7 +7,8 @@ import pytest
 from flm.domain.records import RequestRecord
 from flm.errors import InvalidValue
 from flm.ports.clock import Clock
-from flm.ports.repositories import Checkpoint, Store
+from flm.ports.repositories import Store
+from flm.ports.telemetry import Checkpoint
 from flm.services.logs import LogService, parse_since, parse_status
 
 NOW = 1_767_225_600.0

@@ -10,7 +10,8 @@ from flm.domain.keys import ApiKey, KeyId
 from flm.domain.records import RequestRecord
 from flm.errors import InvalidValue
 from flm.ports.clock import Clock
-from flm.ports.repositories import Checkpoint, RecordFilter, Store
+from flm.ports.repositories import Store
+from flm.ports.telemetry import Checkpoint, RecordFilter
 from flm.services.logs import PORTION, LogService
 from flm.services.usage import UsageReport, UsageService
 

@@ -11,7 +11,7 @@ from contextlib import closing
 from flm.domain.keys import ApiKey, KeyId
 from flm.domain.records import RequestRecord
 from flm.paths import DataPaths, data_paths, prepare
-from flm.ports.repositories import Checkpoint
+from flm.ports.telemetry import Checkpoint
 from flm.store import FileSecrets, migrate, open_store
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from flm.domain.engines import Address, EngineDefinition, EngineId, KnownEngine
 from flm.errors import Conflict
-from flm.ports.repositories import HealthMark, Store
+from flm.ports.repositories import Store
+from flm.ports.telemetry import HealthMark
 
 OLLAMA = KnownEngine(
     id=EngineId("ollama"), kind="ollama", address=Address("127.0.0.1", 11434), sealed_key=None

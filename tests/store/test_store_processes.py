@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flm.paths import DataPaths, data_paths
-from flm.ports.repositories import RecordFilter
+from flm.ports.telemetry import RecordFilter
 from flm.store import open_store
 
 WORKERS = Path(__file__).with_name("store_workers.py")

@@ -12,7 +12,8 @@ import pytest
 from flm.domain.records import JournalRecord, RequestRecord
 from flm.errors import InvalidValue
 from flm.paths import DataPaths
-from flm.ports.repositories import Checkpoint, RecordFilter, Store
+from flm.ports.repositories import Store
+from flm.ports.telemetry import Checkpoint, RecordFilter
 
 
 def record(number: int, **changes: object) -> RequestRecord:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flm.ports.repositories import ResponseTotals, Store, StoredResponse
+from flm.ports.repositories import Store
+from flm.ports.telemetry import ResponseTotals, StoredResponse
 
 
 def response(

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from flm.domain.records import RequestRecord
 from flm.domain.usage import Tally, by_day, tallied
 from flm.paths import DataPaths, data_paths, prepare
-from flm.ports.repositories import Checkpoint, RecordFilter, Store, UsageFilter
+from flm.ports.repositories import Store
+from flm.ports.telemetry import Checkpoint, RecordFilter, UsageFilter
 from flm.store import migrate, migrations, open_store
 from flm.store.database import Database
 from flm.store.usage import MOST_MODELS

@@ -19,7 +19,7 @@ from flm.domain.keys import ApiKey
 from flm.domain.models import GgufFile, Model
 from flm.domain.publications import Profile, PromptTemplate
 from flm.domain.records import RequestRecord, details_of, tokens_per_second
-from flm.ports.repositories import HealthMark
+from flm.ports.telemetry import HealthMark
 from flm.wire.control import Handle, Status
 
 if TYPE_CHECKING:

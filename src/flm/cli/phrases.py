@@ -23,7 +23,7 @@ from flm.domain.models import Model
 from flm.domain.reasons import TEMPLATES
 from flm.errors import N_
 from flm.language import Words
-from flm.ports.repositories import HealthMark
+from flm.ports.telemetry import HealthMark
 from flm.services.engine_states import REASONS
 
 ENGINE_HEADINGS = (

@@ -14,7 +14,7 @@ from flm.domain.engines import (
     NetworkError,
     state_name,
 )
-from flm.ports.repositories import HealthMark
+from flm.ports.telemetry import HealthMark
 
 MARK_SECONDS = 60.0
 

@@ -34,7 +34,8 @@ from flm.domain.engines import (
 from flm.errors import StoreError
 from flm.ports.clock import Clock
 from flm.ports.engines import Sighting
-from flm.ports.repositories import EngineRepository, HealthRepository
+from flm.ports.repositories import EngineRepository
+from flm.ports.telemetry import HealthRepository
 from flm.services.detection_settling import believed
 from flm.services.exposure import holes
 

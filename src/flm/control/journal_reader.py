@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flm.ports.clock import Clock
 from flm.ports.processes import Processes
-from flm.ports.repositories import Checkpoint, RecordRepository
+from flm.ports.telemetry import Checkpoint, RecordRepository
 from flm.wire.journal import LOCK, MAX_RECORD, SUFFIX, segment_name, unpack
 
 logger = logging.getLogger("flm.control.journal")

@@ -11,7 +11,8 @@ from flm.control.worker import StoreThread
 from flm.domain.keys import OWNER_ID, ApiKey
 from flm.errors import StoreError
 from flm.ports.clock import Clock
-from flm.ports.repositories import ResponseRepository, ResponseTotals, Secrets, StoredResponse
+from flm.ports.repositories import Secrets
+from flm.ports.telemetry import ResponseRepository, ResponseTotals, StoredResponse
 from flm.tasks import Tasks
 from flm.wire.channel import (
     MAX_CHAIN,

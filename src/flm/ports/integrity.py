@@ -9,7 +9,7 @@ import msgspec
 
 from flm.domain.engines import EngineDefinition, KnownEngine
 from flm.domain.keys import ApiKey
-from flm.ports.repositories import Checkpoint
+from flm.ports.telemetry import Checkpoint
 
 
 class DatabaseState(msgspec.Struct, frozen=True, kw_only=True):

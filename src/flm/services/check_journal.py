@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from flm.domain.engines import Finding
 from flm.errors import N_
-from flm.ports.repositories import Checkpoint
+from flm.ports.telemetry import Checkpoint
 from flm.wire.journal import LOCK, MAX_RECORD, SUFFIX, unpack
 
 MANY = 10_000

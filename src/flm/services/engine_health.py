@@ -8,7 +8,7 @@ from flm.domain.engines import EngineId
 from flm.domain.models import nearest
 from flm.errors import N_, InvalidValue, NotFound
 from flm.ports.clock import Clock
-from flm.ports.repositories import HealthMark, HealthRepository
+from flm.ports.telemetry import HealthMark, HealthRepository
 from flm.services.logs import MAX_LIMIT, parse_since
 
 

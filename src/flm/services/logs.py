@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 from flm.domain.records import RequestRecord
 from flm.errors import N_, InvalidValue
 from flm.ports.clock import Clock
-from flm.ports.repositories import RecordFilter, RecordRepository
+from flm.ports.telemetry import RecordFilter, RecordRepository
 from flm.services.times import moment, span
 
 MAX_LIMIT = 100_000

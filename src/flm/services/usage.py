@@ -9,7 +9,8 @@ import msgspec
 from flm.domain.usage import DAY, HOUR, By, Tally
 from flm.errors import N_, InvalidValue
 from flm.ports.clock import Clock
-from flm.ports.repositories import KeyRepository, UsageFilter, UsageRepository
+from flm.ports.repositories import KeyRepository
+from flm.ports.telemetry import UsageFilter, UsageRepository
 from flm.services.logs import parse_since
 from flm.services.times import moment, span
 

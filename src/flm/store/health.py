@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 
 from flm.domain.engines import EngineId
-from flm.ports.repositories import HealthMark
+from flm.ports.telemetry import HealthMark
 from flm.store.database import Database, insert_or_ignore
 from flm.store.tables import engine_health as table
 

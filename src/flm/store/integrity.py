@@ -17,7 +17,7 @@ from flm.domain.engines import Address, EngineDefinition, EngineId, KnownEngine
 from flm.domain.keys import ApiKey, KeyId
 from flm.paths import DataPaths
 from flm.ports.integrity import DatabaseState, Stored
-from flm.ports.repositories import Checkpoint
+from flm.ports.telemetry import Checkpoint
 from flm.store.migrate import HEADS
 
 BUSY_SECONDS = 2.0

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from flm.domain.records import RequestRecord
 from flm.errors import N_, InvalidValue
-from flm.ports.repositories import Arrived, Checkpoint, Place, RecordFilter
+from flm.ports.telemetry import Arrived, Checkpoint, Place, RecordFilter
 from flm.store.database import Database, insert_or_ignore, insert_or_update
 from flm.store.tables import checkpoints
 from flm.store.tables import records as table

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, Select, delete, func, select, update
 
-from flm.ports.repositories import ResponseTotals, StoredResponse
+from flm.ports.telemetry import ResponseTotals, StoredResponse
 from flm.store.database import Database, insert_or_ignore
 from flm.store.tables import responses as table
 

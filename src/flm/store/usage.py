@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from flm.domain.records import RequestRecord
 from flm.domain.usage import DAY, By, Group, Tally, by_day, tallied
-from flm.ports.repositories import Usage, UsageFilter
+from flm.ports.telemetry import Usage, UsageFilter
 from flm.store.database import Database
 from flm.store.tables import usage_days, usage_hours
 
