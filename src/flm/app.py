@@ -1,6 +1,6 @@
 """The composition root: the only place that knows everybody.
 
-`open_services` wires what the command line uses, `build_controller` what a controller needs.
+`open_services` wires what the command line uses; `flm.serving` wires a controller with it.
 Everything dear is imported where it is first needed: a command pays only for what it uses.
 """
 
@@ -10,40 +10,32 @@ import asyncio
 import platform
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
-
-import msgspec
+from typing import TYPE_CHECKING, Self
 
 from flm import __version__
-from flm.domain.engines import Address, Engine, EngineId
-from flm.domain.instance import instance_of
-from flm.errors import N_, Conflict, StoreError
-from flm.looking import DetectionService, Found
-from flm.opening import FIRST_KEY_LABEL, FirstKey, Opening, make_detector
+from flm.domain.engines import Address, EngineId
+from flm.errors import N_, Conflict
+from flm.looking import DetectionService, Found, glance, opened
+from flm.opening import FIRST_KEY_LABEL, FirstKey
 from flm.paths import DataPaths, data_paths, default_data_dir, prepare
 from flm.ports.clock import SystemClock
 from flm.ports.processes import Processes, current
 from flm.services.proxies import START_SECONDS, ProxyService
 from flm.setting_kinds import Value
-from flm.wire.control import Status
 
 if TYPE_CHECKING:
-    from flm.control.controller import Controller
-    from flm.control.engine_process import EngineMeans
     from flm.control.resolving import Resolving
     from flm.domain.engines import EngineDefinition, KnownEngine
     from flm.engines.download import Downloader
     from flm.engines.embedded.process import EmbeddedLauncher
-    from flm.ports.integrity import Stored
     from flm.ports.processes import Lock
     from flm.ports.repositories import Store
     from flm.services.check import CheckService
-    from flm.services.check_secrets import Sealed
     from flm.services.connect.service import ConnectService
     from flm.services.engine_health import EngineHealth
     from flm.services.engines import EngineService
@@ -59,17 +51,13 @@ if TYPE_CHECKING:
     from flm.services.settings import SettingsService
     from flm.services.usage import UsageService
     from flm.store import FileSecrets
-    from flm.wire.snapshot import EngineDialect
 
 __all__ = [
     "FIRST_KEY_LABEL",
     "FirstKey",
     "Found",
-    "RunOptions",
     "Services",
-    "build_controller",
     "open_services",
-    "run_foreground",
 ]
 
 
@@ -360,41 +348,10 @@ class Services:
             __version__,
             self.proxies,
             lambda live: Inspector(self.paths, live=live),
-            self._glance,
-            lambda sealed: self._opened(sealed) is not None,
+            lambda stored: glance(self, stored),
+            lambda sealed: opened(self, sealed) is not None,
             JournalCheck(self.paths.journal, self.processes.is_locked),
         )
-
-    def _opened(self, sealed: Sealed) -> str | None:
-        """An engine's key, None where it cannot be opened. No master key is made for that."""
-        from flm.services.engines import purpose_of
-        from flm.store import FileSecrets
-
-        if not self.paths.master_key.exists():
-            return None
-        try:
-            secret = FileSecrets(self.paths).open(sealed.text, purpose_of(sealed.engine))
-        except StoreError:
-            return None
-        return secret.decode()
-
-    def _glance(self, stored: Stored) -> Sequence[Engine]:
-        """Look at the engines without the store; nothing is remembered of it."""
-        from flm.services.check_secrets import sealed_in
-        from flm.services.detection import Added, Wanted
-        from flm.settings import resolve
-
-        opened = {each.engine: self._opened(each) for each in sealed_in(stored)}
-        keys: dict[str, str] = {id_: key for id_, key in opened.items() if key is not None}
-        pepper = self.paths.pepper
-        wanted_now = Wanted(
-            added=[Added(each, keys.get(each.id)) for each in stored.added],
-            known=stored.known,
-            keys=keys,
-            instance=instance_of(pepper.read_bytes()) if pepper.exists() else "",
-        )
-        seen = asyncio.run(make_detector(self, resolve()).look(wanted_now))
-        return [sighting.engine for sighting in seen]
 
     @cached_property
     def detection(self) -> DetectionService:
@@ -416,89 +373,4 @@ def open_services(
         environ=environ,
         overrides=overrides or {},
         processes=current(Path(runtime) if runtime else None),
-    )
-
-
-class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to run a controller. ``overrides``: settings the command line gave, by name."""
-
-    data_dir: str | None = None
-    environ: Mapping[str, str] = {}
-    overrides: Mapping[str, Value] = {}
-    demo: bool = False
-    foreground: bool = True
-
-
-OnStarted = Callable[[Status, FirstKey | None], None]
-
-
-def run_foreground(options: RunOptions, on_started: OnStarted | None = None) -> int:
-    """Serve in this process until asked to stop; 0 when it ended as asked.
-
-    `on_started` is called once requests are answered, with the key that was made on first use.
-    Raises `Conflict` (`already_running`, `port_taken`) and what else a start can end with.
-    """
-    from flm.control.running import run
-
-    controller, opening = build_controller(options)
-
-    def started(status: Status) -> None:
-        if on_started is not None:
-            on_started(status, opening.first_key)
-
-    asyncio.run(run(controller, started))
-    return 0
-
-
-def build_controller(options: RunOptions) -> tuple[Controller, Opening]:
-    """A controller that is not started yet, and what will open its store.
-
-    Call it in a running loop or before one. Makes the data directory.
-    """
-    from flm.control.controller import Controller
-    from flm.control.world import World
-
-    services = open_services(options.data_dir, options.environ, options.overrides)
-    prepare(services.paths)
-    opening = Opening(services, options)
-    random = secrets.SystemRandom()
-    engines = _engine_means(services)
-    dialects = engines.adapters.items()
-    world = World(
-        paths=services.paths,
-        processes=services.processes,
-        clock=services.clock,
-        open_store=opening.open,
-        launcher=services.launcher,
-        engines=engines,
-        names=services.names,
-        dialects={kind: cast("EngineDialect", each.dialect) for kind, each in dialects},
-        choice=secrets.choice,
-        spread=lambda seconds: seconds * random.uniform(0.9, 1.1),
-        gateway=(sys.executable, "-P", "-m", "flm.gateway"),
-        version=__version__,
-        foreground=options.foreground,
-        demo=options.demo,
-    )
-    return Controller(world), opening
-
-
-def _engine_means(services: Services) -> EngineMeans:
-    """What a controller starts engines with, and asks them."""
-    from flm.control.engine_process import EngineMeans
-    from flm.engines.guarded import GuardLauncher
-    from flm.engines.prober import HttpProber
-    from flm.engines.registry import adapters
-    from flm.ports.processes.machine import LocalMachine
-
-    return EngineMeans(
-        adapters={each.kind: each for each in adapters()},
-        machine=LocalMachine(services.environ),
-        prober=HttpProber(services.clock, services.names),
-        launcher=GuardLauncher(
-            services.processes,
-            services.paths.engine_logs,
-            services.environ,
-            lambda: secrets.token_hex(16),
-        ),
     )

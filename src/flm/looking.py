@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from flm.domain.engines import Engine, EngineId, serves
 from flm.domain.instance import instance_of
 from flm.domain.models import Model
+from flm.errors import StoreError
 from flm.opening import make_detector, wanted
 
 if TYPE_CHECKING:
     from flm.app import Services
     from flm.domain.engines import EngineDefinition, KnownEngine
     from flm.ports.engines import Sighting
+    from flm.ports.integrity import Stored
+    from flm.services.check_secrets import Sealed
 
 
 class Found(NamedTuple):
@@ -83,6 +86,39 @@ class DetectionService:
                   if engine.id not in stale and serves(engine.state)),
             stale,
         )  # fmt: skip
+
+
+def glance(services: Services, stored: Stored) -> Sequence[Engine]:
+    """Look at the engines without the store; nothing is remembered of it."""
+    from flm.services.check_secrets import sealed_in
+    from flm.services.detection import Added, Wanted
+    from flm.settings import resolve
+
+    clear = {each.engine: opened(services, each) for each in sealed_in(stored)}
+    keys: dict[str, str] = {id_: key for id_, key in clear.items() if key is not None}
+    pepper = services.paths.pepper
+    wanted_now = Wanted(
+        added=[Added(each, keys.get(each.id)) for each in stored.added],
+        known=stored.known,
+        keys=keys,
+        instance=instance_of(pepper.read_bytes()) if pepper.exists() else "",
+    )
+    seen = asyncio.run(make_detector(services, resolve()).look(wanted_now))
+    return [sighting.engine for sighting in seen]
+
+
+def opened(services: Services, sealed: Sealed) -> str | None:
+    """An engine's key, None where it cannot be opened. No master key is made for that."""
+    from flm.services.engines import purpose_of
+    from flm.store import FileSecrets
+
+    if not services.paths.master_key.exists():
+        return None
+    try:
+        secret = FileSecrets(services.paths).open(sealed.text, purpose_of(sealed.engine))
+    except StoreError:
+        return None
+    return secret.decode()
 
 
 def _found(seen: Sequence[Sighting]) -> Found:

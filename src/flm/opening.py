@@ -21,7 +21,7 @@ from flm.errors import N_, InternalError, StoreError, UserError
 from flm.settings import Settings, resolve
 
 if TYPE_CHECKING:
-    from flm.app import RunOptions, Services
+    from flm.app import Services
     from flm.control.publisher import Read
     from flm.control.world import Opened
     from flm.ports.engines import Sighting
@@ -50,15 +50,16 @@ class Quiet:
 
 
 class Opening:
-    """Opens the store of a controller, and makes what first use and `--demo` need.
+    """Opens the store of a controller, and makes what first use and `--demo` (``demo``) need.
 
     ``first_key`` is the key made on first use in the foreground: a detached controller has nobody
     to show it to and makes none.
     """
 
-    def __init__(self, services: Services, options: RunOptions) -> None:
+    def __init__(self, services: Services, *, foreground: bool, demo: bool) -> None:
         self._services = services
-        self._options = options
+        self._foreground = foreground
+        self._demo = demo
         self.first_key: FirstKey | None = None
 
     def open(self) -> Opened:
@@ -73,16 +74,16 @@ class Opening:
         migrate(services.paths)
         store = open_store(services.paths)
         engines = EngineService(store.engines, services.secrets, Quiet(), store.settings)
-        if self._options.foreground:
+        if self._foreground:
             self._make_first_key(store)
-        if self._options.demo:
+        if self._demo:
             self._add_demo(store)
         reader = StoreReader(
             store,
             services.launcher,
             lambda stored: resolve(stored, services.environ, services.overrides),
             engines.key_of,
-            demo=self._options.demo,
+            demo=self._demo,
         )
         settings = resolve(store.settings.all(), services.environ, services.overrides)
         pepper = services.secrets.pepper()

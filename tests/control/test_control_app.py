@@ -24,7 +24,7 @@ from flm.wire.control import Status
 
 UP = """
 import json, sys
-from flm.app import RunOptions, run_foreground
+from flm.serving import RunOptions, run_foreground
 
 def started(status, first):
     told = {"url": status.handles[0].base_url, "pid": status.pid, "demo": status.demo,

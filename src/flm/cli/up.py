@@ -66,7 +66,7 @@ def _told(session: Session, flags: Flags, new_key: bool) -> bool:
 
 def _serve(session: Session, flags: Flags, new_key: bool) -> None:
     """Be the controller until asked to stop."""
-    from flm.app import RunOptions, run_foreground
+    from flm.serving import RunOptions, run_foreground
 
     overrides: dict[str, Value] = {}
     if flags.port is not None:

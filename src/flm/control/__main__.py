@@ -10,8 +10,8 @@ import logging
 import os
 import sys
 
-from flm.app import RunOptions, run_foreground
 from flm.errors import FlmError
+from flm.serving import RunOptions, run_foreground
 from flm.setting_kinds import Value
 from flm.settings import environment
 
