@@ -21,6 +21,7 @@ PACKAGE_FOLDER = Path(compiled.__file__).parent
 REVIEWED_SLICES = {
     "view[start:start + _PIECE]",
     "data[start:end]",
+    "data[place:behind]",
     "credential[ID_START:ID_END]",
     "data[at + len(_LENGTH):line]",
     "data[line:end + 4]",

@@ -20,14 +20,13 @@ _ZERO: Final = 0x30
 class SameHead:
     """A head that was read and found good: what is in front of its length, and behind."""
 
-    __slots__ = ("_after", "_before", "_behind", "_limit", "_start")
+    __slots__ = ("_after", "_before", "_behind", "_start")
 
     def __init__(self, before: bytes, after: bytes) -> None:
         self._before = before
         self._after = after
         self._start = len(before)
         self._behind = len(after)
-        self._limit = len(before) + MAX_DIGITS + len(after)
 
     @classmethod
     def of(cls, data: bytes, end: int) -> SameHead | None:
@@ -48,16 +47,16 @@ class SameHead:
         """The body, if `data` is exactly one such message, whole; else None."""
         if not data.startswith(self._before):
             return None
-        start = self._start
-        line = data.find(self._after, start, self._limit)
-        if line < 0:
-            return None
-        length = 0
-        for place in range(start, line):
+        length, place = 0, self._start
+        end = min(len(data), place + MAX_DIGITS)
+        while place < end:
             digit = data[place] - _ZERO
             # Written as it must stand there: no sign, no zero in front, nothing else either.
             if not 0 <= digit <= 9 or (digit == 0 and length == 0):
-                return None
+                break
             length = length * 10 + digit
-        body = data[line + self._behind :]
-        return body if length and length == len(body) else None
+            place += 1
+        behind = place + self._behind
+        if not length or len(data) - behind != length or data[place:behind] != self._after:
+            return None
+        return data[behind:]
