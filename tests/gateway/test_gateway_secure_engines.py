@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import ssl
 import threading
@@ -113,6 +114,20 @@ def test_a_stream_over_tls_arrives_as_it_was_sent(
     """Whole events as they come, and the end mark."""
     engine.script = answering(stream_of("心", "b"))
     assert ask(served.port, chat(stream=True)).body == event("心") + event("b") + DONE
+
+
+def test_a_large_body_over_tls_arrives_as_it_was_sent(
+    served: RunningGateway, engine: SecureEngine
+) -> None:
+    """In pieces, a picture among them, and the connection serves the next one."""
+    url = "data:image/png;base64," + "iVBORw0KGgoA" * 500_000
+    picture = [{"type": "image_url", "image_url": {"url": url}}]
+    large = [chat(text="語 " * 1_000_000), chat(messages=[{"role": "user", "content": picture}])]
+    before = engine.connections
+    assert [ask(served.port, each).status for each in large] == [200, 200]
+    assert engine.connections - before <= 1
+    for seen, sent in zip(engine.seen, large, strict=True):
+        assert json.loads(seen.body) == json.loads(sent.partition(b"\r\n\r\n")[2])
 
 
 def test_a_connection_over_tls_serves_many_requests(tmp_path: Path, authority: Authority) -> None:

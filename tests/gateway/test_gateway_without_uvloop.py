@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 
@@ -62,6 +63,19 @@ def test_streams(running: RunningGateway, engine: ScriptedEngine) -> None:
     assert ask(running.port, chat(stream=True)).body == event("心") + event("b") + DONE
     engine.script = answering(STREAM_HEAD + as_chunk(event("a")) + LAST_CHUNK)
     assert b"stream_interrupted" in ask(running.port, chat(stream=True)).body
+
+
+def test_large_bodies(running: RunningGateway, engine: ScriptedEngine) -> None:
+    """Text and pictures, read and sent on in pieces."""
+    engine.script = answering(sized(answer_body()))
+    engine.seen.clear()
+    url = "data:image/png;base64," + "iVBORw0KGgoA" * 500_000
+    picture = [{"type": "image_url", "image_url": {"url": url}}]
+    large = [chat(text="語 " * 2_000_000), chat(messages=[{"role": "user", "content": picture}])]
+    with RawClient(running.port) as client:
+        assert [client.ask(each).status for each in large] == [200, 200]
+    for seen, sent in zip(engine.seen, large, strict=True):
+        assert json.loads(seen.body) == json.loads(sent.partition(b"\r\n\r\n")[2])
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -10,8 +10,10 @@ from flm.dialects.codec import Usage
 
 LETTERS_PER_TOKEN = 4
 IMAGE_TOKENS = 1000
-"""What a picture is guessed at: Claude's documents say width × height / 750, at most about 1600."""
+"""What a picture is guessed at: Claude's documents say width × height / 750, at most about 1600.
+A sound or a file that comes along too: nothing is known of them but that they are no text."""
 
+_MEDIA = ("image_url", "input_audio", "audio_url", "video_url", "file")
 _ASKED = ("messages", "tools", "prompt")
 _WRITTEN = frozenset({"content", "text", "reasoning_content", "thinking", "arguments", "input"})
 _decode = msgspec.json.Decoder().decode
@@ -55,17 +57,17 @@ def _said(left: object) -> list[object]:
 
 
 def _tokens(left: list[object]) -> int:
-    letters = others = pictures = 0
+    letters = others = media = 0
     while left:
         each = left.pop()
         if isinstance(each, str):
             ascii_ones = len(each.encode("ascii", "ignore"))
             letters += ascii_ones
             others += len(each) - ascii_ones
-        elif isinstance(each, dict) and each.get("type") == "image_url":
-            pictures += 1
+        elif isinstance(each, dict) and each.get("type") in _MEDIA:
+            media += 1
         elif isinstance(each, dict):
             left += [*each, *each.values()]  # names, templates and schemas cost tokens too
         elif isinstance(each, list):
             left += each
-    return letters // LETTERS_PER_TOKEN + others + pictures * IMAGE_TOKENS
+    return letters // LETTERS_PER_TOKEN + others + media * IMAGE_TOKENS

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -53,8 +54,10 @@ class GatewayDesk:
         instance: str,
         send: Callable[[Wake | Keeping], None],
         on_idle: Callable[[LiveTarget], None],
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.clock = clock
+        self.random = random
         self.caps = caps
         self.live = live
         self.journal = journal

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from flm.dialects.codec import Usage
     from flm.gateway.edge.request import Request
     from flm.gateway.edge.upload import Upload
+    from flm.gateway.outline import Blobs
     from flm.gateway.routes import Route
     from flm.gateway.running import Run
 
@@ -29,7 +30,7 @@ class Exchange:
 
     ``abort`` ends it from outside, at once and once: the client left, its key was revoked, a
     deadline passed, the gateway leaves. Times are the clock's monotonic seconds. ``codings``: what
-    is to be taken off its body.
+    is to be taken off its body; ``blobs``: what was cut out of it (`outline.py`).
     """
 
     # Defaults on the class: an instance is made for every request and sets few of them.
@@ -37,6 +38,7 @@ class Exchange:
     route: Route | None = None
     route_name = ""
     body = b""
+    blobs: Blobs | None = None
     upload: Upload | None = None
     key_id = ""
     model = ""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 
 from flm.dialects.client_responses.kept import KeptResponse, readable
 from flm.errors import Refusal
-from flm.gateway.running import in_task
+from flm.gateway.running import LARGE, in_task, others_first
 from flm.ports.clock import Clock
 from flm.wire.channel import (
     MAX_CHAIN,
@@ -57,6 +57,8 @@ class ResponseKeeping:
         if size > MAX_KEPT or self._under_way + size > UNDER_WAY:
             return False
         await in_task()
+        if size > LARGE:
+            await others_first()  # it was just packed, and is copied again
         self._under_way += size
         try:
             told = await self._told(

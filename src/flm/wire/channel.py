@@ -228,7 +228,9 @@ decode_to_gateway = msgspec.msgpack.Decoder(ToGateway).decode
 decode_to_controller = msgspec.msgpack.Decoder(ToController).decode
 
 
-def frame(message: ToGateway | ToController) -> bytes:
+def frame(message: ToGateway | ToController) -> bytearray:
     """`message` as it goes over the channel."""
-    payload = _encoder.encode(message)
-    return _LENGTH.pack(len(payload)) + payload
+    framed = bytearray(_LENGTH.size)  # encoded in its place: some are many megabytes
+    _encoder.encode_into(message, framed, _LENGTH.size)
+    _LENGTH.pack_into(framed, 0, len(framed) - _LENGTH.size)
+    return framed

@@ -7,20 +7,22 @@ that the client has left; bytes that arrive meanwhile wait unparsed up to 64 KiB
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from enum import Enum, auto
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from flm.errors import Refusal
-from flm.gateway.edge.caps import HELD_BYTES, Caps
+from flm.gateway.edge.caps import HELD_BYTES
 from flm.gateway.edge.closing import cut
-from flm.gateway.edge.heads import JSON, Heads, also_named, extra_of
+from flm.gateway.edge.heads import JSON, also_named, extra_of
 from flm.gateway.edge.reader import RequestReader, overloaded, too_large, too_slow
 from flm.gateway.edge.request import Request
 from flm.gateway.edge.upload import Upload
 from flm.gateway.exchange import ClientGone, Exchange
 from flm.gateway.running import Run
-from flm.ports.clock import Clock
+
+if TYPE_CHECKING:
+    from flm.gateway.edge.desk import Desk
 
 HEAD_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 75.0
@@ -30,6 +32,8 @@ STALLED_SECONDS: Final = 60.0
 LINGER_SECONDS: Final = 5.0
 LINGER_BYTES: Final = 64 << 20
 WRITE_HIGH: Final = 64 << 10
+BURST: Final = 1 << 20
+"""Bytes of a body that are read before others are heard."""
 CLOSE: Final = b"connection: close\r\n"
 
 
@@ -51,32 +55,6 @@ UPLOAD: Final = Phase.UPLOAD
 BUSY: Final = Phase.BUSY
 LINGER: Final = Phase.LINGER
 CLOSED: Final = Phase.CLOSED
-
-
-class Desk(Protocol):
-    """What a connection needs of the gateway."""
-
-    clock: Clock
-    caps: Caps
-    heads: Heads
-    draining: bool
-    connections: set[Connection]
-
-    def open_exchange(self, client: str, loopback: bool, started: float) -> Exchange:
-        """A new exchange of that client (`started`: monotonic)."""
-        ...
-
-    def judge(self, exchange: Exchange) -> None:
-        """Judge the head: raises `Refusal`."""
-        ...
-
-    def serve(self, exchange: Exchange, connection: Connection) -> Coroutine[object, None, None]:
-        """The exchange's life from here; ends with `connection.finish`."""
-        ...
-
-    def refused(self, exchange: Exchange, refusal: Refusal) -> tuple[int, bytes]:
-        """Record a refusal; the status and the body that say it."""
-        ...
 
 
 class Connection(asyncio.Protocol):
@@ -252,6 +230,14 @@ class Connection(asyncio.Protocol):
             self._start()
         else:
             reader.gather()
+            if reader.size // BURST != before // BURST:
+                # There may be megabytes more in the kernel, which libuv would read at once.
+                self._transport.pause_reading()
+                asyncio.get_running_loop().call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _expect_body(self, request: Request) -> None:
         self._body_at = self._desk.clock.monotonic()

@@ -11,7 +11,8 @@ from flm.dialects.engine import EngineCall, EngineDialectCodec
 from flm.errors import EngineError, Refusal
 from flm.gateway.edge.caps import BUFFERED_ANSWERS
 from flm.gateway.live import LiveTarget, request_lead
-from flm.gateway.running import LARGE, in_task, others_first
+from flm.gateway.outline import Blobs, Piece, sliced
+from flm.gateway.running import LARGE, in_task
 from flm.gateway.upstream.answer import END, HEAD, Answer, EngineGone
 from flm.gateway.upstream.connection import EngineConnection
 from flm.wire.snapshot import Target
@@ -129,14 +130,14 @@ class Asking:
         live, exchange, rules = self._live, self._exchange, self._desk.live.rules
         assert live is not None
         assert live.pool is not None
-        body, behind = call.body, b""
-        if len(body) > LARGE:
-            await others_first()  # it was just made; and it is not copied again
-            body, behind = b"", body
+        body, pieces, size = call.body, None, len(call.body)
+        if exchange.blobs is not None or size > LARGE:
+            body, pieces = b"", _in_pieces(exchange.blobs, body)
+            size = sum(map(len, pieces))
         request = b"%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
             live.lead(call.path),
             exchange.id,
-            len(body) or len(behind),
+            size,
             body,
         )
         run = exchange.run
@@ -151,7 +152,7 @@ class Asking:
             self._engine = engine
             answer = self.answer = Answer(self._collect if stage == END else None)
             exchange.deadline = self._desk.tick + rules.first_byte_seconds
-            engine.start(request, answer, behind)
+            engine.start(request, answer, pieces)
             try:
                 if run.task is None:
                     await answer.parked(run)
@@ -239,6 +240,11 @@ class Asking:
         if answer.status != OK:
             raise codec.error(answer.status, answer.texts(), body, self.target)
         return body
+
+
+def _in_pieces(blobs: Blobs | None, body: bytes) -> list[Piece]:
+    """A large body as it is sent, with what was cut out of the client's in it again."""
+    return list(sliced(memoryview(body))) if blobs is None else blobs.pieces(body)
 
 
 def _was_cancelled(error: BaseException | None) -> bool:

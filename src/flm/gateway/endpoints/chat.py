@@ -8,6 +8,7 @@ from flm.dialects.body import decode_object
 from flm.dialects.chat_parsing import parse_chat
 from flm.dialects.client_openai.conversation import conversation_of
 from flm.gateway.endpoints.converse import answer_alone, answer_chat, converse
+from flm.gateway.outline import outline_body
 from flm.gateway.running import LARGE, others_first
 
 if TYPE_CHECKING:
@@ -20,9 +21,10 @@ async def chat_completions(exchange: Exchange, connection: Connection, desk: Gat
     """A chat completion."""
     fields = None
     if len(exchange.body) > LARGE:
-        await others_first()  # it was just put together
-        fields = decode_object(exchange.body)
-        await others_first()
+        await outline_body(exchange, desk)
+        if len(exchange.body) > LARGE:  # it is text, and judged in two steps
+            fields = decode_object(exchange.body)
+            await others_first()
     rules = desk.live.rules
     chat = parse_chat(exchange.body, rules.policy, remote=rules.media_fetch, fields=fields)
     params = chat.params

@@ -15,6 +15,8 @@ from flm.gateway.edge.heads import JSON
 from flm.gateway.endpoints.converse import converse
 from flm.gateway.endpoints.counting import Counter
 from flm.gateway.endpoints.course import Course
+from flm.gateway.outline import outline_body
+from flm.gateway.running import LARGE
 
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
@@ -26,6 +28,8 @@ ESTIMATED = b"x-flm-estimated: true\r\n"
 
 async def messages(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
     """A message by a model of any engine."""
+    if len(exchange.body) > LARGE:
+        await outline_body(exchange, desk)
     rules = desk.live.rules
     conversation = parse_messages(exchange.body, rules.policy, remote=rules.media_fetch)
     await converse(exchange, connection, desk, conversation)
@@ -37,6 +41,8 @@ async def count_tokens(exchange: Exchange, connection: Connection, desk: Gateway
     Counted by the engine where it can; else, and where it sleeps or fails, guessed, and
     `x-flm-estimated: true` says so. Nothing is woken for it.
     """
+    if len(exchange.body) > LARGE:
+        await outline_body(exchange, desk)
     rules = desk.live.rules
     conversation = parse_counted(exchange.body, rules.policy, remote=rules.media_fetch)
     chat = conversation.chat

@@ -33,6 +33,8 @@ from flm.gateway.endpoints.converse import answer_chat
 from flm.gateway.endpoints.course import Course
 from flm.gateway.endpoints.ollama_told import known_name
 from flm.gateway.endpoints.whole import answer_whole
+from flm.gateway.outline import outline_body
+from flm.gateway.running import LARGE
 from flm.gateway.upstream.answer import END
 from flm.wire.snapshot import Target
 
@@ -46,12 +48,16 @@ _encode = msgspec.json.Encoder().encode
 
 async def chat(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
     """`POST /api/chat`."""
+    if len(exchange.body) > LARGE:
+        await outline_body(exchange, desk)
     asked = parse_chat(exchange.body, desk.live.rules.policy, desk.clock.now)
     await _talk(exchange, connection, desk, asked)
 
 
 async def generate(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
     """`POST /api/generate`."""
+    if len(exchange.body) > LARGE:
+        await outline_body(exchange, desk)
     asked = parse_generate(exchange.body, desk.live.rules.policy, desk.clock.now)
     await _talk(exchange, connection, desk, asked)
 

@@ -23,6 +23,8 @@ from flm.dialects.client_responses.writer import response_in, with_response
 from flm.errors import Refusal
 from flm.gateway.edge.request import decoded_name
 from flm.gateway.endpoints.converse import converse
+from flm.gateway.outline import outline_body, outlined, whole
+from flm.gateway.running import LARGE
 
 if TYPE_CHECKING:
     from flm.gateway.desk import GatewayDesk
@@ -38,6 +40,8 @@ _encode = msgspec.json.Encoder().encode
 
 async def responses(exchange: Exchange, connection: Connection, desk: GatewayDesk) -> None:
     """`POST /v1/responses`: an answer, kept before the client has it whole unless it says no."""
+    if len(exchange.body) > LARGE:
+        await outline_body(exchange, desk)
     policy = desk.live.rules.policy
     asked = parse_responses(exchange.body, policy)
     exchange.body = b""
@@ -47,7 +51,8 @@ async def responses(exchange: Exchange, connection: Connection, desk: GatewayDes
     history: tuple[KeptResponse, ...] = ()
     previous = asked.params.previous_response_id
     if previous is not None:
-        history = await desk.keeping.history(exchange.key_id, previous)
+        turns = await desk.keeping.history(exchange.key_id, previous)
+        history = tuple([await _outlined(exchange, desk, turn) for turn in turns])
     conversation = ResponsesConversation(asked, policy, history, remote=desk.live.rules.media_fetch)
     if asked.store:
         conversation.keeper = partial(_keep, exchange, desk, conversation)
@@ -68,7 +73,14 @@ async def _with_items(exchange: Exchange, desk: GatewayDesk, asked: Asked) -> As
     found = [
         await desk.keeping.recall(exchange.key_id, response) for response in wanted if response
     ]
-    return resolved(asked, by_id(kept for kept in found if kept is not None))
+    known = [await _outlined(exchange, desk, kept) for kept in found if kept is not None]
+    return resolved(asked, by_id(known))
+
+
+async def _outlined(exchange: Exchange, desk: GatewayDesk, kept: KeptResponse) -> KeptResponse:
+    if len(kept.items) <= LARGE:
+        return kept
+    return msgspec.structs.replace(kept, items=await outlined(exchange, desk, kept.items))
 
 
 async def _keep(
@@ -81,6 +93,8 @@ async def _keep(
     streamed = exchange.streamed
     body = response_in(last) if streamed else last
     id_, kept = conversation.to_keep(body)
+    if exchange.blobs is not None:
+        kept = msgspec.structs.replace(kept, items=await whole(exchange, kept.items))
     if await desk.keeping.keep(exchange.key_id, id_, exchange.model, kept):
         return last
     body = not_kept(body)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 import httptools
@@ -33,13 +34,14 @@ class EngineConnection(asyncio.Protocol):
 
     ``reusable`` after an answer only if it ended cleanly with nothing behind it. ``full``: the
     engine takes less than it is sent; ``on_drained`` is called when it has caught up. With an
-    `Outbox` a request leaves at the end of the loop's turn, with those of other connections.
+    `Outbox` a request leaves at the end of the loop's turn, with those of other connections. A
+    large body leaves a piece in a turn of the loop, and no faster than the engine takes it.
     """
 
     __slots__ = (
         "_answer", "_chunk_over", "_ended", "_express", "_framed", "_head_bytes", "_headed",
-        "_headers", "_held", "_informational", "_interim", "_long", "_outbox", "_parser", "_same",
-        "_same_code", "_same_head", "_transport",
+        "_headers", "_held", "_informational", "_interim", "_long", "_outbox", "_parser", "_pieces",
+        "_same", "_same_code", "_same_head", "_transport",
         "full", "idle_since", "on_drained", "open", "reusable", "reused",
     )  # fmt: skip
 
@@ -52,6 +54,7 @@ class EngineConnection(asyncio.Protocol):
         self._same_code = 0
         self._same_head = b""
         self._long = False
+        self._pieces: deque[bytes | memoryview] | None = None
         self.full = False
         self.on_drained: Callable[[], None] | None = None
         self.open = True
@@ -76,18 +79,29 @@ class EngineConnection(asyncio.Protocol):
         """Connected."""
         self._transport = cast("asyncio.Transport", transport)
 
-    def start(self, request: bytes, answer: Answer, body: bytes = b"") -> None:
-        """Send `request` and report what comes back to `answer`; `body`: a large one, apart."""
+    def start(
+        self, request: bytes, answer: Answer, body: Iterable[bytes | memoryview] | None = None
+    ) -> None:
+        """Send `request` and report what comes back to `answer`; `body`: a large one, in pieces."""
         self._answer = answer
         self.reusable = False
-        self._long = len(request) + len(body) > LONG
+        self._long = body is not None or len(request) > LONG
         if self._outbox is not None and not self._long:
             self._held = request
             self._outbox.add(self)
             return
         self._transport.write(request)
-        if body:
-            self._transport.write(body)
+        if body is not None:
+            self._pieces = deque(body)
+            self._send_piece()
+
+    def _send_piece(self) -> None:
+        pieces = self._pieces
+        if not pieces or not self.open:
+            return
+        self._transport.write(pieces.popleft())
+        if pieces and not self.full:
+            asyncio.get_running_loop().call_soon(self._send_piece)
 
     def send_held(self) -> None:
         """Send the request that was started, unless it is gone or was given up since."""
@@ -109,6 +123,8 @@ class EngineConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The engine has caught up."""
         self.full = False
+        if self._pieces:
+            self._send_piece()
         if self.on_drained is not None:
             self.on_drained()
 
@@ -266,7 +282,7 @@ class EngineConnection(asyncio.Protocol):
 
     def _unsent(self) -> bool:
         """Whether the engine answered before it had the whole request; it may never read on."""
-        return self._transport.get_write_buffer_size() > 0
+        return bool(self._pieces) or self._transport.get_write_buffer_size() > 0
 
     def fail(self, reason: str) -> None:
         """Close, and tell who waits for the answer that it will not come."""
@@ -288,6 +304,7 @@ class EngineConnection(asyncio.Protocol):
     def close(self) -> None:
         """Close at once: an engine stops generating when its client has gone."""
         self.reusable = False
+        self._pieces = None
         if self.open:
             self.open = False
             self._transport.abort()
