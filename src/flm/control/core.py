@@ -20,6 +20,7 @@ from flm.control.journal_reader import JournalReader
 from flm.control.model_loads import ModelLoads
 from flm.control.models import EmbeddedModels, Limits
 from flm.control.operations import Operations
+from flm.control.pruning import Pruning
 from flm.control.publisher import Arrangement, Identity, Publisher, Read
 from flm.control.resolving import RENEW_SECONDS, Resolving
 from flm.control.response_keeping import ResponseKeeping
@@ -51,10 +52,6 @@ logger = logging.getLogger("flm.control")
 STORE_SECONDS = 20.0
 """What the last records may take to be stored at the end; the rest waits in the journal."""
 
-DAY = 86_400.0
-USAGE_DAYS = 3_653
-"""Ten years, in which a day's usage is kept."""
-
 
 class Core:
     """The working parts of a started controller, and the events between them."""
@@ -77,14 +74,7 @@ class Core:
         self._refused: Revisions | None = None
         self._ending = False
         paths, clock = world.paths, world.clock
-        launch = Launch(
-            command=world.gateway,
-            version=world.version,
-            listeners=bound,
-            journal=paths.journal,
-            output=paths.controller_log.with_name("gateway.log"),
-        )
-        self.supervisor = Supervisor(launch, world.processes, clock, self)
+        self.supervisor = Supervisor(_launch(world, bound), world.processes, clock, self)
         self._traffic = Traffic(self.supervisor)
         self._models = EmbeddedModels(world.launcher, clock, self._traffic, self._publish)
         self.operations = Operations(_random(world, 8))
@@ -94,29 +84,16 @@ class Core:
         self._view = EngineView(starts, self._fleet, roster, clock, read)
         self.runner = self._make_runner(starts, roster)
         self._wakes = Wakes(self.supervisor, self._awaken)
-        self.publisher = Publisher(
-            self.supervisor,
-            clock,
-            world.dialects,
-            _Changing(self._models, self._fleet, self._view, world.names),
-            Identity(opened.pepper, digest(opened.pepper, owner_key.encode())),
-            read,
-            {kind: each.traits.asked for kind, each in world.engines.adapters.items()},
-        )
+        self.publisher = self._make_publisher(read, owner_key)
         reader = JournalReader(paths.journal, opened.store.records, world.processes, clock)
         self._storing = Storing(reader, thread)
         self._responses = ResponseKeeping(
             opened.store.responses, opened.secrets, thread, clock, lambda: self.publisher.read
         )
-        self.watch = EngineWatch(
-            opened.detection,
-            self.publisher,
-            self._view,
-            Kept(opened.store.engines, opened.store.health),
-            thread,
-            clock,
-            world.spread,
+        self._pruning = Pruning(
+            opened.store, self._responses, clock, lambda: self.publisher.read.settings
         )
+        self.watch = self._make_watch()
         self._busy = EngineLoads(
             world.engines,
             self._traffic,
@@ -148,6 +125,30 @@ class Core:
             self._fleet,
             self._view,
             roster,
+        )
+
+    def _make_publisher(self, read: Read, owner_key: str) -> Publisher:
+        world, pepper = self._world, self._opened.pepper
+        return Publisher(
+            self.supervisor,
+            world.clock,
+            world.dialects,
+            _Changing(self._models, self._fleet, self._view, world.names),
+            Identity(pepper, digest(pepper, owner_key.encode())),
+            read,
+            {kind: each.traits.asked for kind, each in world.engines.adapters.items()},
+        )
+
+    def _make_watch(self) -> EngineWatch:
+        store = self._opened.store
+        return EngineWatch(
+            self._opened.detection,
+            self.publisher,
+            self._view,
+            Kept(store.engines, store.health),
+            self._thread,
+            self._world.clock,
+            self._world.spread,
         )
 
     async def _publish(self) -> None:
@@ -212,7 +213,7 @@ class Core:
         every(RENEW_SECONDS, "names", self._renew_names)
         every(TIDY_SECONDS, "idle models", self._models.tidy)
         every(TIDY_SECONDS, "idle engines", self.runner.tidy)
-        every(PRUNE_SECONDS, "pruning", self._prune, first=PRUNE_FIRST_SECONDS)
+        every(PRUNE_SECONDS, "pruning", self._pruning.turn, first=PRUNE_FIRST_SECONDS)
         if os.getpid() == 1:
             every(REAP_SECONDS, "orphans", self._reap)
 
@@ -253,19 +254,6 @@ class Core:
         """Follow the names of engines to where they lead now."""
         if await self._world.names.renew(self.publisher.hosts()):
             await self.publisher.publish()
-
-    async def _prune(self) -> None:
-        settings = self.publisher.read.settings
-        now, store = self._world.clock.now(), self._opened.store
-        before = now - settings.logs_keep_days * DAY
-        # Not in the store thread: removing a million records must not keep a revocation waiting.
-        removed = await asyncio.to_thread(store.records.prune, before, settings.logs_keep_records)
-        if removed:
-            logger.info("%d old records were removed", removed)
-        hours, days = settings.usage_keep_days * DAY, USAGE_DAYS * DAY
-        await asyncio.to_thread(store.usage.prune, now - hours, now - days)
-        await asyncio.to_thread(store.health.prune, now - settings.engine_history_days * DAY)
-        await self._responses.prune()
 
     async def _reap(self) -> None:
         self._world.processes.reap_orphans()
@@ -317,6 +305,16 @@ class _Changing:
     def located(self) -> Mapping[str, str]:
         """Where the names of engines lead: name → IP address."""
         return self._names.located()
+
+
+def _launch(world: World, bound: tuple[Bound, ...]) -> Launch:
+    return Launch(
+        command=world.gateway,
+        version=world.version,
+        listeners=bound,
+        journal=world.paths.journal,
+        output=world.paths.controller_log.with_name("gateway.log"),
+    )
 
 
 def _random(world: World, length: int) -> str:
