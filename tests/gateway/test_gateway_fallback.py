@@ -250,13 +250,38 @@ def test_an_engine_that_is_busy_is_not_taken_for_a_broken_one(tmp_path: Path) ->
 class Held:
     """An engine that answers when it may."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes = GOOD) -> None:
         self.may_answer = threading.Event()
+        self.answer = answer
 
     def __call__(self, side: EngineSide) -> None:
         while side.request() is not None:
             assert self.may_answer.wait(10)
-            side.send(GOOD)
+            side.send(self.answer)
+
+
+def test_a_home_that_was_passed_over_is_asked_where_it_is_by_then(tmp_path: Path) -> None:
+    """It rested, and moved while another one was asked: it counts as in flight there."""
+    rules = Rules(revision=1, breaker_failures=1)
+    moved, held = Held(), Held(FAULT)
+    with (
+        ScriptedEngine(answering(FAULT)) as one,
+        ScriptedEngine(moved) as there,
+        ScriptedEngine(held) as other,
+        running_with(tmp_path, two(one, other), rules) as running,
+        RawClient(running.port) as client,
+    ):
+        assert ask(running.port, chat(model="a")).status == 502
+        client.send(chat(model="best"))
+        eventually(lambda: other.seen)
+        running.delta(routes=msgspec.structs.replace(two(there, other), revision=2))
+        held.may_answer.set()
+        running.stats(
+            lambda stats: "one/a" in stats.targets and stats.targets["one/a"].in_flight == 1
+        )
+        moved.may_answer.set()
+        assert client.response().status == 200
+        assert len(there.seen) == 1
 
 
 def test_a_conversation_stays_where_it_was(tmp_path: Path) -> None:

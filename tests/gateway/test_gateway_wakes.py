@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flm.domain.policy import Policy
-from flm.wire.channel import Stats, Wake, Woken
+from flm.wire.channel import Ack, Delta, Stats, Wake, Woken
 from flm.wire.snapshot import Rules, Target
 from support.gateway import RunningGateway, gateway, routes_section, target_at
 from support.raw_client import RawClient, ask, chat, eventually, request
@@ -99,6 +99,67 @@ def test_a_client_that_leaves_while_it_waits_is_recorded(tmp_path: Path) -> None
         awake(engine.port)(running)
         assert stays.response().status == 200
         stays.close()
+
+
+def woken_and_withdrawn(running: RunningGateway, port: int) -> Stats:
+    """Wake the target at that port and put it to sleep again before anybody could go on; what the
+    gateway told last before it acknowledged that."""
+    awake = routes_section(target_at(port, engine="embedded"), revision=2)
+    asleep = routes_section(SLEEPING, revision=3)
+    running.send(Delta(seq=2, routes=awake), Woken("embedded/m"), Delta(seq=3, routes=asleep))
+    running.wait_for(lambda message: message == Ack(3))
+    before = running.messages[: running.messages.index(Ack(3))]
+    return [each for each in before if isinstance(each, Stats)][-1]
+
+
+def test_those_who_waited_are_in_flight_before_the_target_can_be_withdrawn(tmp_path: Path) -> None:
+    """Another model is wanted too: this one is not unloaded unused, and nobody waits again."""
+    with (
+        ScriptedEngine(answering(GOOD)) as engine,
+        gateway(tmp_path, SLEEPING) as running,
+    ):
+        clients = [RawClient(running.port).send(chat(text=str(n))) for n in range(5)]
+        running.stats(lambda stats: stats.in_flight == 5)
+        told = woken_and_withdrawn(running, engine.port)
+        assert told.targets["embedded/m"].in_flight == 5
+        for client in clients:
+            assert client.response().status == 200
+            client.close()
+        assert len(wakes_of(running)) == 1
+        running.stats(
+            lambda stats: stats.in_flight == 0 and stats.targets["embedded/m"].in_flight == 0
+        )
+
+
+def test_who_left_while_it_waited_is_not_in_flight(tmp_path: Path) -> None:
+    """Nothing keeps a model that nobody is left to use."""
+    with (
+        ScriptedEngine(answering(GOOD)) as engine,
+        gateway(tmp_path, SLEEPING) as running,
+    ):
+        leaves = RawClient(running.port).send(chat())
+        running.wait_for(lambda message: isinstance(message, Wake))
+        leaves.reset()
+        eventually(running.records)
+        assert woken_and_withdrawn(running, engine.port).targets == {}
+
+
+def test_who_may_wait_longer_is_woken_after_another_gave_up(tmp_path: Path) -> None:
+    """It waits on for the same wake, and hears of its end."""
+    rules = Rules(revision=1, wake_seconds=1.0)
+    with (
+        ScriptedEngine(answering(GOOD)) as engine,
+        gateway(tmp_path, SLEEPING, rules=rules) as running,
+        RawClient(running.port) as brief,
+        RawClient(running.port) as patient,
+    ):
+        brief.send(chat())
+        running.wait_for(lambda message: isinstance(message, Wake))
+        running.delta(rules=Rules(revision=2))
+        patient.send(chat())
+        assert brief.response().code == "model_load_timeout"
+        awake(engine.port)(running)
+        assert patient.response().status == 200
 
 
 def test_a_model_that_is_gone_while_it_is_waited_for_is_404(tmp_path: Path) -> None:

@@ -135,9 +135,9 @@ class RunningGateway:
                 if isinstance(message, Keeping) and self.on_keeping is not None:
                     self.on_keeping(message)
 
-    def send(self, message: ToGateway) -> None:
-        """Send a message as the controller."""
-        self._channel.sendall(frame(message))
+    def send(self, *messages: ToGateway) -> None:
+        """Send messages as the controller; several arrive together."""
+        self._channel.sendall(b"".join(map(frame, messages)))
 
     def delta(self, **sections: object) -> None:
         """Send a delta and wait for its acknowledgement."""

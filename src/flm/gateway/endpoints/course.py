@@ -107,9 +107,11 @@ class Course:
                 self._left = tuple(live.candidates(name, live.places.of(self._trace), now))
             except Refusal as refusal:
                 self._skip(name, refusal)
-        if self._resting:
-            first, self._resting = self._resting[0], self._resting[1:]
-            return first
+        while self._resting:
+            found = live.target(self._resting[0].target.id)  # as it is by now
+            self._resting = self._resting[1:]
+            if found is not None:
+                return found
         assert self._error is not None
         raise self._error
 
