@@ -50,7 +50,7 @@ def loads(here: list[Sighting], told: list[Loads]) -> EngineLoads:
         prober=HttpProber(SystemClock()),
         launcher=NoLauncher(),
     )
-    return EngineLoads(means, Traffic(Gateway()), lambda: here, dict, told.append)
+    return EngineLoads(means, Traffic(Gateway(), SystemClock()), lambda: here, dict, told.append)
 
 
 async def test_what_an_engine_says_is_told_with_our_own_count() -> None:

@@ -96,7 +96,7 @@ class World:
         self.launcher = Launcher(self.log)
         self.gateway = Gateway()
         self.clock = Clock()
-        self.traffic = Traffic(self.gateway)
+        self.traffic = Traffic(self.gateway, self.clock)
         self.models = EmbeddedModels(self.launcher, self.clock, self.traffic, self.publish)
         self.models.use(FILES, Limits())
         self.wakes = Wakes(self.gateway, self.awaken)
@@ -220,6 +220,29 @@ async def test_a_model_nobody_asks_is_unloaded(world: World) -> None:
     assert sorted(world.models.running()) == []
     assert world.log[-2:] == ["publish ", "stop a"]
     assert await world.wake("a") == Woken("embedded/a")
+
+
+async def test_a_model_that_was_used_is_not_idle_because_its_gateway_died(world: World) -> None:
+    """What ran then was in use until then; what had ended keeps its time."""
+    world.models.use(FILES, Limits(max_loaded=2, idle_seconds=900.0))
+    await world.wake("a")
+    await world.wake("b")
+    world.gateway.busy(a=(1, 0.0), b=(0, 1500.0))
+    world.traffic.came()
+    world.clock.time = 2000.0
+    world.gateway.stats = None
+    world.traffic.came()
+    world.gateway.busy()
+    world.traffic.came()
+    world.clock.time = 2399.0
+    await world.models.tidy()
+    assert sorted(world.models.running()) == ["a", "b"]
+    world.clock.time = 2400.0
+    await world.models.tidy()
+    assert sorted(world.models.running()) == ["a"]
+    world.clock.time = 2900.0
+    await world.models.tidy()
+    assert sorted(world.models.running()) == []
 
 
 async def test_a_crashed_model_is_withdrawn_at_once_and_comes_back(world: World) -> None:

@@ -75,7 +75,7 @@ class Core:
         self._ending = False
         paths, clock = world.paths, world.clock
         self.supervisor = Supervisor(_launch(world, bound), world.processes, clock, self)
-        self._traffic = Traffic(self.supervisor)
+        self._traffic = Traffic(self.supervisor, clock)
         self._models = EmbeddedModels(world.launcher, clock, self._traffic, self._publish)
         self.operations = Operations(_random(world, 8))
         roster = Roster()
