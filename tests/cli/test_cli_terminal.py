@@ -57,3 +57,19 @@ def test_what_a_terminal_would_obey_is_shown_instead() -> None:
 def test_lines_of_an_answer_stay_lines() -> None:
     """In a chat answer only line feeds and tabs are obeyed."""
     assert terminal.visible_lines("a\tb\nc\r\x07") == "a\tb\nc\\r\\x07"
+
+
+def test_a_table_that_is_too_wide_leaves_out_what_tells_nothing() -> None:
+    """Columns of dashes and zeros, but never the first; where there is room they stay."""
+    headings = ("Model", "Requests", "Thoughts", "Remote")
+    rows = [("-", "7", "0", "-"), ("-", "0", "0", "-")]
+    assert terminal.fitted(headings, rows, 33) == ([*headings], rows)
+    assert terminal.fitted(headings, rows, 32) == (
+        ["Model", "Requests"],
+        [["-", "7"], ["-", "0"]],
+    )
+
+
+def test_a_table_without_rows_has_its_names() -> None:
+    """However narrow the terminal is."""
+    assert terminal.fitted(("エンジン", "状態"), [], 8) == (["エンジン"], [])

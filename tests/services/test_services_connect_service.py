@@ -37,7 +37,7 @@ OWNER = "flm_FLM0owner0_pH8CIzN7ldHefAI8bqJuSafaebA8ACYp96hFrj841yS0vu27W"
 ANSWERS: dict[str, Any] = {
     "/v1/messages": {
         "type": "message", "model": "big", "content": [{"type": "text", "text": "OK"}],
-        "usage": {"input_tokens": 11, "output_tokens": 2},
+        "usage": {"input_tokens": 3, "cache_read_input_tokens": 8, "output_tokens": 2},
     },
     "/v1/responses": {
         "object": "response", "model": "big", "output": [],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flm.services.gateway_answers import error_in, no_answer
+from flm.services.gateway_answers import error_in, no_answer, remedy
 
 
 def test_an_error_is_read_in_either_shape() -> None:
@@ -26,3 +26,11 @@ def test_silence_is_told_with_its_reason() -> None:
     assert str(no_answer("http://127.0.0.1:1/v1", TimeoutError())) == (
         "The gateway at http://127.0.0.1:1/v1 does not answer: TimeoutError."
     )
+
+
+def test_each_kind_of_error_has_a_remedy() -> None:
+    """By its status."""
+    assert remedy(404) == ("`flm models list` shows the names there are; choose one with --model.")
+    assert remedy(429) == "The engine is busy; run the command again in a moment."
+    assert "`flm engines list`" in remedy(503)
+    assert "`flm logs` shows the request" in remedy(400)

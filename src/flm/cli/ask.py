@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from flm.errors import N_, EngineError, Refusal, StreamBroken
-from flm.services.gateway_answers import error_in, no_answer
+from flm.services.gateway_answers import error_in, no_answer, remedy
 
 PATIENCE = 900.0
 """Seconds between two bytes: longer than the gateway's own deadlines, which tell why."""
@@ -117,4 +117,6 @@ def _reasoning(message: Mapping[str, Any]) -> str:
 def _refusal(status: int, body: bytes) -> Refusal:
     """An error in OpenAI's shape as an error of ours."""
     told = error_in(body)
-    return EngineError(status, told.code or f"http_{status}", told.message)
+    refused = EngineError(status, told.code or f"http_{status}", told.message)
+    refused.remedy_template = remedy(status)
+    return refused

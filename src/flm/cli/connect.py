@@ -28,7 +28,8 @@ _Write = Callable[[str], None]
         "Point a client at FLM: its exact settings for this system, and one real request.\n\n"
         "With --write they are put into the client's own file, beside a backup and with a key "
         "made for it; everything else in the file stays as it is. --undo takes them out again "
-        "and revokes that key. Without either, nothing is changed and no key is made."
+        "and revokes that key. Without either, nothing is changed and no key is made. `env` shows "
+        "the variables that programs without settings of their own go by."
     ),
 )
 @click.argument("client", type=click.Choice(CLIENTS))

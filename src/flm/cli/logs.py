@@ -27,7 +27,12 @@ SHOWN_BEFORE = 10
         "runs; with --format json each is a document on a line of its own."
     ),
 )
-@option("--limit", type=int, metavar="N", help=N_("At most so many (50; before new ones 10)."))
+@option(
+    "--limit",
+    type=int,
+    metavar="N",
+    help=N_("At most so many: 50; with --follow 10 before new ones."),
+)
 @option("--since", metavar="WHEN", help=N_("From then on: 15m, 2h, 3d ago, or a date."))
 @option("--status", metavar="STATUS", help=N_("Only 404, 4xx, 400-499, ok or error."))
 @option("--model", metavar="NAME", help=N_("Only this model, as the client named it."))

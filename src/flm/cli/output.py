@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 VERSION = "1.0"
 _CONTROL = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_SHORT = 24
+"""Names of so many cells are not broken where other columns of a table can be."""
+
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
@@ -128,12 +131,15 @@ def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for heading in headings:
-        drawn.add_column(Text(heading), overflow="fold")
+    screen = console(sys.stdout)
+    headings, rows = terminal.fitted(headings, rows, screen.width)
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(headings):
+        names = not number and all(terminal.cells(row[0]) <= _SHORT for row in rows)
+        drawn.add_column(Text(heading), overflow="fold", no_wrap=names)
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    console(sys.stdout).print(drawn)
+    screen.print(drawn)
 
 
 def console(stream: TextIO) -> Console:

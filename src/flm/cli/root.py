@@ -45,7 +45,8 @@ flm = Group(
     "flm",
     lazy=COMMANDS,
     help=N_(
-        "FLM turns the LLM engines on this machine into one OpenAI-compatible API with keys.\n\n"
+        "FLM turns the LLM engines on this machine into one API with keys, for clients of OpenAI, "
+        "Anthropic and Ollama.\n\n"
         "Start with `flm up`; with no engine at hand, `flm up --demo` shows that the path works."
     ),
     params=[

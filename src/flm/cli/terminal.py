@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: cursor, colours, titles
@@ -84,6 +84,28 @@ def _pieces(text: str) -> Iterator[str]:
             start = position
     if text[start:]:
         yield text[start:]
+
+
+GAP = 2
+"""Cells between two columns of a table."""
+
+_NOTHING = frozenset({"", "-", "0"})
+
+
+def fitted(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[list[str], list[Sequence[str]]]:
+    """A table for a terminal of `width` cells: where it is too wide, columns that hold nothing but
+    dashes and zeros are left out. The first one stays."""
+    widths = [max(map(cells, column)) for column in zip(headings, *rows, strict=True)]
+    if sum(widths) + GAP * (len(widths) - 1) <= width:
+        return list(headings), list(rows)
+    kept = [
+        number
+        for number in range(len(headings))
+        if number == 0 or not _NOTHING.issuperset(row[number] for row in rows)
+    ]
+    return [headings[number] for number in kept], [[row[n] for n in kept] for row in rows]
 
 
 def columns(rows: Iterable[Iterable[str]], gap: str = "  ") -> list[str]:

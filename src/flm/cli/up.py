@@ -24,7 +24,7 @@ ALREADY_RUNNING = "already_running"
 @command(
     "up",
     help=N_(
-        "Find the engines of this machine and serve them as one OpenAI-compatible API.\n\n"
+        "Find the engines of this machine and serve them as one API.\n\n"
         "Stays in the foreground until Ctrl-C. On first use it makes a key and shows it, this "
         "once. A data directory that is served already is told of, not served twice."
     ),

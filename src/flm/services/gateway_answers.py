@@ -24,6 +24,17 @@ def error_in(body: bytes) -> Told:
         return Told("", body[:200].decode("utf-8", "replace"))
 
 
+def remedy(status: int) -> str:
+    """What to do about an error of that status, marked with `N_`."""
+    if status == 404:
+        return N_("`flm models list` shows the names there are; choose one with --model.")
+    if status == 429:
+        return N_("The engine is busy; run the command again in a moment.")
+    if status >= 500:
+        return N_("`flm engines list` says how the engines are, `flm logs` what went wrong.")
+    return N_("`flm logs` shows the request; another model may do, see --model.")
+
+
 def no_answer(base_url: str, error: Exception) -> NotRunning:
     """What to raise when nothing listens there, or nothing comes from there."""
     return NotRunning(

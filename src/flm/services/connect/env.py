@@ -14,9 +14,7 @@ from flm.services.connect.situation import Facts, Settings, Situation, note
 class Env:
     """This shell, and what is started from it."""
 
-    facts = Facts(
-        "env", "the environment", "models", needs=0, keeps_key=False, variable=True, writes=False
-    )
+    facts = Facts("env", "env", "models", needs=0, keeps_key=False, variable=True, writes=False)
 
     def settings(self, situation: Situation) -> Settings:
         """The key is taken from `FLM_API_KEY`, so that it stands in one line only."""

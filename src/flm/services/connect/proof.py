@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from flm.errors import N_, FlmError, UserError
 from flm.ports.clock import Clock
 from flm.services.connect.situation import Dialect
-from flm.services.gateway_answers import error_in, no_answer
+from flm.services.gateway_answers import error_in, no_answer, remedy
 
 PATIENCE = 300.0
 """Seconds between two bytes: a model may have to be loaded first."""
@@ -84,9 +84,18 @@ def read(asked: Question, answer: bytes, seconds: float, model: str) -> Proof:
         asked.path,
         str(told.get("model") or model),
         seconds,
-        usage.get("prompt_tokens", usage.get("input_tokens")),
+        _prompt_tokens(usage),
         usage.get("completion_tokens", usage.get("output_tokens")),
     )
+
+
+def _prompt_tokens(usage: Mapping[str, Any]) -> int | None:
+    """All of the prompt's: Anthropic's `input_tokens` are those that were in no cache."""
+    counted = usage.get("prompt_tokens", usage.get("input_tokens"))
+    if not isinstance(counted, int):
+        return None
+    cached = (usage.get("cache_read_input_tokens"), usage.get("cache_creation_input_tokens"))
+    return counted + sum(tokens for tokens in cached if isinstance(tokens, int))
 
 
 def prove(base_url: str, key: str, dialect: Dialect, model: str, clock: Clock) -> Proof:
@@ -145,10 +154,4 @@ def failure(path: str, status: int, answer: bytes) -> FlmError:
 def _remedy(status: int) -> str:
     if status in (401, 403):
         return N_("The key is not accepted: `flm connect` with --write or --new-key makes one.")
-    if status == 404:
-        return N_("`flm models list` shows the names there are; choose one with --model.")
-    if status == 429:
-        return N_("The engine is busy; run the command again in a moment.")
-    if status >= 500:
-        return N_("`flm engines list` says how the engines are, `flm logs` what went wrong.")
-    return N_("`flm logs` shows the request; another model may do, see --model.")
+    return remedy(status)
