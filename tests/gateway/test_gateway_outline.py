@@ -149,19 +149,19 @@ def test_letters_of_another_request_are_no_mark() -> None:
 
 
 def test_no_step_looks_at_more_than_a_piece() -> None:
-    """The quotes are found in one step, 256 kB are proved in each of the others."""
+    """The quotes are found in one step, 512 kB are proved in each of the others."""
     letters = b"A" * (10 * PIECE)
     body = b'{"url":"data:image/png;base64,%b"}' % letters
     outline, steps = last(Blobs(NONCE).outlining(body))
     assert (len(outline), steps) == (328, 11)
 
 
-def test_no_piece_that_is_sent_is_larger_than_256_kb() -> None:
+def test_no_piece_that_is_sent_is_larger_than_512_kb() -> None:
     """Neither of what was cut nor of what was left, and none is empty."""
     body = b'{"text":"%b","url":"data:image/png;base64,%b"}' % (b" " * 600_000, b"A" * 600_000)
     outline, blobs = cut(body)
     sizes = [len(piece) for piece in blobs.pieces(outline)]
-    assert (max(sizes), min(sizes) > 0, sum(sizes)) == (262_144, True, len(body))
+    assert (max(sizes), min(sizes) > 0, sum(sizes)) == (524_288, True, len(body))
     assert last(blobs.gathering(outline)) == (body, len(sizes))
 
 
