@@ -211,13 +211,13 @@ async def test_an_engine_that_has_all_of_it_is_asked_again() -> None:
     assert (answer.over, engine.reusable) == (True, True)
 
 
-async def test_others_are_heard_after_each_megabyte_that_arrives() -> None:
+async def test_others_are_heard_after_each_megabyte_that_arrives(tmp_path: Path) -> None:
     """However much of a body waits in the kernel; a small one is read without a pause."""
     routes = routes_section(target_at(9))
     snapshot = Snapshot(keys_section((KEY_ID, KEY)), routes, Rules(revision=1))
     desk = GatewayDesk(
         clock=SystemClock(), caps=Caps(1000), live=Live(snapshot),
-        journal=Journal(Path("nowhere"), "i", current(), 1), table=route_table(), instance="i",
+        journal=Journal(tmp_path, "i", current(), 1), table=route_table(), instance="i",
         send=lambda message: None, on_idle=lambda live: None,
     )  # fmt: skip
     wire = Wire()
@@ -235,3 +235,4 @@ async def test_others_are_heard_after_each_megabyte_that_arrives() -> None:
     assert [len(each) for each in heard] == [0, 0, 0, 0, 0, 1, 2, 2, 2, 2, 3, 4]
     assert wire.done == ["pause", "resume"] * 2
     connection.connection_lost(None)
+    desk.journal.close()

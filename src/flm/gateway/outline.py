@@ -47,7 +47,7 @@ _DATA_URL: Final = re.compile(
 _LOOKED_BACK: Final = 64
 _BEFORE: Final = re.compile(rb'(?:"(?:url|image_url|data|file_data)"[ \t\r\n]*:|[\[,])[ \t\r\n]*\Z')
 """Where media stand in all dialects: under these names, or in a list (Ollama's `images`)."""
-_BEHIND: Final = re.compile(rb"[ \t\r\n]*[,\]}]")
+_BEHIND: Final = re.compile(rb"[ \t\r\n]{0,64}[,\]}]")
 _INDEX: Final = 8
 
 SPOKEN: Final = frozenset({"messages", "input", "images"})
