@@ -155,6 +155,14 @@ def test_a_new_key_is_made_while_it_runs(here: Flm) -> None:
     assert asks(data["base_url"], data["api_key"]) == 200
 
 
+def test_the_way_to_clients_is_told(here: Flm) -> None:
+    """Which ones there are, by the names `flm connect` takes."""
+    text = here("up", "--demo").out
+
+    assert "`flm connect CLIENT`" in text
+    assert "claude, codex, open-webui, continue, aider, zed, env" in text
+
+
 def test_both_base_urls_are_told(served: tuple[Path, dict[str, Any]], here: Flm) -> None:
     """OpenAI's with /v1, Anthropic's and Ollama's without; to programs as well."""
     _, data = served

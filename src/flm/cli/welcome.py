@@ -11,6 +11,7 @@ from flm.domain.engines import Engine, serves
 from flm.domain.models import Model
 from flm.errors import N_
 from flm.language import Words
+from flm.services.connect.situation import CLIENTS
 
 
 class Shell(NamedTuple):
@@ -73,6 +74,14 @@ def text(words: Words, serving: Serving, target: Shell) -> str:
             )
         )  # fmt: skip
     parts.append(_lines(words, serving, target))
+    if serving.models:
+        parts.append(
+            words(
+                N_("`flm connect CLIENT` shows the exact settings of a client and writes them with "
+                   "--write: {clients}."),
+                clients=", ".join(CLIENTS),
+            )
+        )  # fmt: skip
     parts.append(
         words(N_("Stop with Ctrl-C."))
         if serving.here
