@@ -7,6 +7,7 @@ picture and with a large one, and the engine must see the same bytes but for the
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import random
 import threading
@@ -20,7 +21,7 @@ from flm.domain.policy import Policy
 from flm.wire.channel import Forget, Keep, Keeping, Told
 from flm.wire.snapshot import Rules
 from support.gateway import RunningGateway, gateway, target_at
-from support.raw_client import RawClient, Response, ask, request
+from support.raw_client import RawClient, Response, ask, chunked, request
 from support.replay import Seen
 from support.scripted_engine import (
     EngineSide,
@@ -207,6 +208,24 @@ def test_a_large_sound_reaches_the_engine(houses: RunningGateway, plain: Scripte
     plain.seen.clear()
     assert post(houses, "/v1/chat/completions", json.dumps(body).encode()).status == 200
     assert json.loads(plain.seen[0].body) == body
+
+
+def test_a_packed_body_and_one_in_chunks_hold_their_pictures(
+    houses: RunningGateway, plain: ScriptedEngine
+) -> None:
+    """However they came, the engine is sent them with their length."""
+    body = json.dumps({"model": "m", **in_chat(LARGE, OTHER)}).encode()
+    packed = gzip.compress(body, 1)
+    in_chunks = chunked(*(body[at : at + 900_000] for at in range(0, len(body), 900_000)))
+    plain.seen.clear()
+    path = "/v1/chat/completions"
+    for each in (
+        request("POST", path, "Content-Encoding: gzip", body=packed),
+        request("POST", path, "Transfer-Encoding: chunked", body=in_chunks, sized=False),
+    ):
+        assert ask(houses.port, each).status == 200
+    assert [seen.body for seen in plain.seen] == [plain.seen[0].body] * 2
+    assert json.loads(plain.seen[0].body) == json.loads(body)
 
 
 def test_of_a_field_that_comes_twice_the_last_one_counts(

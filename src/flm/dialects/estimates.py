@@ -40,7 +40,7 @@ def estimate_stream(asked: Asked, events: int) -> Usage:
 
 def estimated(asked: Asked) -> int:
     """What was asked: a token is four letters of ASCII, or one character of another script; a
-    picture is 1000. Never 0.
+    picture, a sound or a file is 1000. Never 0.
     """
     return max(1, _tokens([_decode(asked.fields[name]) for name in _ASKED if name in asked.fields]))
 
