@@ -15,11 +15,10 @@ from flm.dialects.codec import EngineAnswer, Usage
 from flm.dialects.engine_errors import bad_answer
 from flm.dialects.engine_ollama.answer import FINGERPRINT, Line, Logprob, read_line
 from flm.dialects.engine_ollama.lines import OllamaLines
-from flm.dialects.engine_ollama.request import OPTIONS
+from flm.dialects.engine_ollama.options import OPTIONS, refuse_bias, translated, unsupported
 from flm.dialects.engine_openai.usage import usage_object
 from flm.dialects.fields import shown
 from flm.dialects.openai_completions import KNOWN, CompletionParams, CompletionRequest
-from flm.errors import Refusal
 from flm.wire.snapshot import Target
 
 END_MARK = b"data: [DONE]\n\n"
@@ -62,7 +61,7 @@ def generate_body(request: CompletionRequest, target: Target) -> tuple[bytes, tu
         shift=False,
         think=False,
         suffix=params.suffix or "",
-        options=_options(params, target),
+        options=translated(params, params.max_tokens, target),
         logprobs=None if params.logprobs is None else True,
         top_logprobs=params.logprobs,
         keep_alive=request.fields.get("keep_alive"),
@@ -79,45 +78,25 @@ def generate_body(request: CompletionRequest, target: Target) -> tuple[bytes, tu
     return _encode(body), tuple(sorted(dropped))
 
 
-def _unsupported(name: str, why: str) -> Refusal:
-    return Refusal(400, "unsupported_parameter", f"Ollama {why}.", param=name)
-
-
 def _refuse_unsupported(params: CompletionParams) -> None:
     for name, count in (("n", params.n), ("best_of", params.best_of)):
         if count is not None and count > 1:
-            raise _unsupported(name, f"gives one answer to a request: leave '{name}' out")
+            raise unsupported(name, f"gives one answer to a request: leave '{name}' out")
     if params.echo:
-        raise _unsupported("echo", "does not repeat the prompt: leave 'echo' out")
-    if bytes(params.logit_bias) not in (b"", b"null", b"{}", b"[]"):
-        raise _unsupported("logit_bias", "has no 'logit_bias'")
+        raise unsupported("echo", "does not repeat the prompt: leave 'echo' out")
+    refuse_bias(params)
     if params.max_tokens == 0:
-        raise _unsupported("max_tokens", "writes at least one token")
+        raise unsupported("max_tokens", "writes at least one token")
 
 
 def _prompt(texts: Sequence[str]) -> str:
     if not texts:
-        raise _unsupported("prompt", "takes text, no token ids: send strings")
+        raise unsupported("prompt", "takes text, no token ids: send strings")
     if len(texts) > 1:
-        raise _unsupported("prompt", "takes one prompt in a request: send one after the other")
+        raise unsupported("prompt", "takes one prompt in a request: send one after the other")
     if not texts[0]:
-        raise _unsupported("prompt", "takes no empty prompt: it would only load the model")
+        raise unsupported("prompt", "takes no empty prompt: it would only load the model")
     return texts[0]
-
-
-def _options(params: CompletionParams, target: Target) -> dict[str, object]:
-    given = {
-        "temperature": params.temperature,
-        "top_p": params.top_p,
-        "seed": params.seed,
-        "stop": [params.stop] if isinstance(params.stop, str) else params.stop,
-        "num_predict": params.max_tokens,
-        "presence_penalty": params.presence_penalty,
-        "frequency_penalty": params.frequency_penalty,
-        # The same with every request: Ollama loads the model again when it changes.
-        "num_ctx": target.num_ctx,
-    }
-    return {name: value for name, value in given.items() if value is not None}
 
 
 class _Logprobs(msgspec.Struct):

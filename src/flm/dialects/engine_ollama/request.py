@@ -13,6 +13,13 @@ import msgspec
 
 from flm.dialects.body import UNREADABLE, first_byte
 from flm.dialects.engine_ollama.messages import translate
+from flm.dialects.engine_ollama.options import (
+    OPTIONS,
+    add_native,
+    refuse_bias,
+    translated,
+    unsupported,
+)
 from flm.dialects.fields import shown
 from flm.dialects.openai_chat import NO_RAW, ChatParams, ChatRequest
 from flm.errors import Refusal
@@ -23,15 +30,6 @@ Raw = msgspec.Raw
 _encode = msgspec.json.Encoder().encode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_effort = msgspec.json.Decoder(str | None).decode
-
-OPTIONS = frozenset(
-    {
-        "top_k", "min_p", "typical_p", "tfs_z", "repeat_last_n", "repeat_penalty",
-        "mirostat", "mirostat_tau", "mirostat_eta", "penalize_newline",
-    }
-)  # fmt: skip
-"""Ollama's options that clients write at the top level. Those that would make Ollama load the
-model again (`num_gpu`, `num_thread`, `num_ctx` …) are not among them: they are the owner's."""
 
 _OTHER_NAMES = {"repetition_penalty": "repeat_penalty"}
 
@@ -107,6 +105,7 @@ def chat_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, .
     cannot do, `invalid_value` for what is wrong.
     """
     params, fields = request.params, request.fields
+    limit = params.max_completion_tokens
     _refuse_unsupported(params)
     messages, lost = translate(request.fields["messages"])
     dropped = [*request.dropped, *lost]
@@ -116,7 +115,7 @@ def chat_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, .
         stream=request.stream,
         truncate=False,
         shift=False,
-        options=_options(params, target),
+        options=translated(params, params.max_tokens if limit is None else limit, target),
         tools=_tools(request),
         format=_format(params),
         think=_think(request, target, dropped),
@@ -129,44 +128,23 @@ def chat_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, .
     for name in fields.keys() - _TRANSLATED:
         _place(name, fields[name], body.options, dropped)
     if "options" in fields:
-        _native_options(fields["options"], body.options, dropped)
+        add_native(fields["options"], body.options, dropped)
     _owners_options(request.options, body)
     return _encode(body), tuple(sorted(set(dropped)))
 
 
-def _unsupported(name: str, why: str) -> Refusal:
-    return Refusal(400, "unsupported_parameter", f"Ollama {why}.", param=name)
-
-
 def _refuse_unsupported(params: ChatParams) -> None:
     if params.n is not None and params.n > 1:
-        raise _unsupported("n", "gives one answer to a request: leave 'n' out, or send it again")
-    if bytes(params.logit_bias) not in (b"", b"null", b"{}", b"[]"):
-        raise _unsupported("logit_bias", "has no 'logit_bias'")
+        raise unsupported("n", "gives one answer to a request: leave 'n' out, or send it again")
+    refuse_bias(params)
     if params.modalities is not None and any(mode != "text" for mode in params.modalities):
-        raise _unsupported("modalities", "answers with text only")
+        raise unsupported("modalities", "answers with text only")
     choice = params.tool_choice
     if choice is not None and choice not in ("none", "auto"):
-        raise _unsupported("tool_choice", "cannot be made to call a tool: use 'auto' or 'none'")
+        raise unsupported("tool_choice", "cannot be made to call a tool: use 'auto' or 'none'")
     for index, tool in enumerate(params.tools or ()):
         if tool.type not in (None, "function"):
-            raise _unsupported(f"tools[{index}].type", "takes tools of type 'function' only")
-
-
-def _options(params: ChatParams, target: Target) -> dict[str, object]:
-    limit = params.max_completion_tokens
-    given = {
-        "temperature": params.temperature,
-        "top_p": params.top_p,
-        "seed": params.seed,
-        "stop": [params.stop] if isinstance(params.stop, str) else params.stop,
-        "num_predict": params.max_tokens if limit is None else limit,
-        "presence_penalty": params.presence_penalty,
-        "frequency_penalty": params.frequency_penalty,
-        # The same with every request: Ollama loads the model again when it changes.
-        "num_ctx": target.num_ctx,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+            raise unsupported(f"tools[{index}].type", "takes tools of type 'function' only")
 
 
 def _tools(request: ChatRequest) -> Raw | None:
@@ -182,7 +160,7 @@ def _format(params: ChatParams) -> Raw | str | None:
     if wanted.type == "json_object":
         return wanted.schema if bytes(wanted.schema) else "json"
     if wanted.type != "json_schema":
-        raise _unsupported("response_format.type", "knows 'text', 'json_object' and 'json_schema'")
+        raise unsupported("response_format.type", "knows 'text', 'json_object' and 'json_schema'")
     schema = wanted.json_schema
     try:
         found = _decode_object(schema).get("schema") if bytes(schema) else None
@@ -251,29 +229,9 @@ def _place(name: str, raw: Raw, options: dict[str, object], dropped: list[str]) 
     if name_there in OPTIONS:
         options[name_there] = raw
     elif name in MEANINGFUL:
-        raise _unsupported(name, f"has no '{name}'")
+        raise unsupported(name, f"has no '{name}'")
     else:
         dropped.append(shown(name))
-
-
-def _native_options(raw: Raw, options: dict[str, object], dropped: list[str]) -> None:
-    """`options` as Ollama's own clients write them: the sampling ones count where OpenAI's
-    fields say nothing, the rest is the owner's or unknown.
-    """
-    try:
-        given = _decode_object(raw)
-    except UNREADABLE as error:
-        raise Refusal(
-            400,
-            "invalid_value",
-            "Invalid value for 'options': expected an object.",
-            param="options",
-        ) from error
-    for name, value in given.items():
-        if name in OPTIONS or name in _SAMPLING:
-            options.setdefault(name, value)
-        else:
-            dropped.append(f"options.{shown(name)}")
 
 
 def _owners_options(options: Mapping[str, Any], body: ChatBody) -> None:
@@ -283,11 +241,3 @@ def _owners_options(options: Mapping[str, Any], body: ChatBody) -> None:
             body.keep_alive = value
         else:
             body.options[name] = value
-
-
-_SAMPLING = frozenset(
-    {
-        "temperature", "top_p", "seed", "stop", "num_predict", "presence_penalty",
-        "frequency_penalty",
-    }
-)  # fmt: skip
