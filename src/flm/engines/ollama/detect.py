@@ -7,6 +7,7 @@ import re
 
 import msgspec
 
+from flm.domain.addresses import is_address
 from flm.domain.engines import Address
 from flm.ports.engines import Installation
 from flm.ports.machine import Machine
@@ -57,7 +58,7 @@ def addresses_in(variable: str) -> tuple[Address, ...]:
 def _split(place: str, default: int) -> tuple[str, int]:
     """Host and port of `host`, `host:port`, `[v6]:port`, `:port` or a bare IPv6 address."""
     bare = place.strip("[]")
-    if _is_ip(bare) or ":" not in place:
+    if is_address(bare) or ":" not in place:
         return bare, default
     host, _, port = place.rpartition(":")
     number = int(port) if re.fullmatch("[0-9]{1,5}", port) else default
@@ -67,15 +68,7 @@ def _split(place: str, default: int) -> tuple[str, int]:
 def _local(host: str) -> tuple[str, ...]:
     if host in ("", "localhost", "0.0.0.0", "::"):  # noqa: S104 - what it listens on, not we
         return LOOPBACK
-    return (host,) if _is_ip(host) and ipaddress.ip_address(host).is_loopback else ()
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return (host,) if is_address(host) and ipaddress.ip_address(host).is_loopback else ()
 
 
 def installed(machine: Machine) -> Installation | None:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import struct
 
+from flm.domain.addresses import is_address
 from flm.ports.machine import Host, Machine
 
 _INSIDE = re.compile(r"docker|containerd|podman|libpod|buildkit")
@@ -45,7 +46,7 @@ def _named(machine: Machine) -> tuple[str, ...]:
     """The host's address by the container's own table, else its name where Docker answers it."""
     for line in (machine.read("/etc/hosts") or "").splitlines():
         address, *names = line.partition("#")[0].split() or [""]
-        if any(name in _NAMES for name in names) and _is_ip(address):
+        if any(name in _NAMES for name in names) and is_address(address):
             return (address,)
     if _DOCKERS.search(machine.read("/etc/resolv.conf") or ""):
         return (_NAMES[0],)
@@ -71,14 +72,6 @@ def _nameserver(machine: Machine) -> str | None:
     """In WSL2's older networks Windows answers the names; 10.255.255.254 is WSL's own."""
     text = machine.read("/etc/resolv.conf") or ""
     for found in re.findall(r"^\s*nameserver\s+(\S+)", text, re.MULTILINE):
-        if _is_ip(found) and not found.startswith(("127.", "10.255.255.")):
+        if is_address(found) and not found.startswith(("127.", "10.255.255.")):
             return str(found)
     return None
-
-
-def _is_ip(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
