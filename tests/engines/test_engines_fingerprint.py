@@ -191,10 +191,19 @@ async def test_only_get_is_asked_without_a_key_and_with_it_when_given() -> None:
     assert {seen.headers["authorization"] for seen in server.seen[len(bare) :]} == {"Bearer sesame"}
 
 
+async def test_another_flm_is_asked_little() -> None:
+    """It records what it is asked, and refuses: its owner would wonder."""
+    with ReplayServer(emulators.flm("abcd")) as server:
+        found = await identify(HttpProber(SystemClock()), server.address)
+        asked = [seen.path for seen in server.seen]
+    assert found == Identity(kind="custom", product="FLM", instance="abcd", locked=True)
+    assert asked == ["/.well-known/flm", "/v1/models"]
+
+
 async def test_what_hangs_is_nobody_in_time() -> None:
     """At once, or after its first answer."""
     hung: Routes = {("GET", "*"): Answer(b"", hold=NEVER)}
-    late: Routes = {**hung, ("GET", "/lmstudio-greeting"): response("{}")}
+    late: Routes = {**hung, ("GET", "/.well-known/flm"): response("{}", "404 Not Found")}
     async with asyncio.timeout(4.5):
         assert await asyncio.gather(told(hung), told(late)) == [None, None]
 

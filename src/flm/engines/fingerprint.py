@@ -22,7 +22,7 @@ SECONDS = 2.0
 
 _LEAST = 0.5
 _PATHS: Mapping[str, int] = {
-    WELL_KNOWN: 4 << 10,
+    rungs.GREETING: 64 << 10,
     "/.well-known/serviceinfo": 64 << 10,
     "/api/extra/version": 64 << 10,
     "/.well-known/localai.json": 256 << 10,
@@ -35,11 +35,13 @@ _PATHS: Mapping[str, int] = {
     "/api/version": 8 << 10,
     "/api/ps": LISTING,
     "/version": 8 << 10,
-    "/v1/models": LISTING,
+    rungs.MODELS: LISTING,
     "/v1/internal/model/info": 64 << 10,
     "/api/config": 256 << 10,
 }
 """What is asked at once, and how many bytes of each answer are read."""
+
+_OF_FLM = 4 << 10
 
 Ask = Callable[[str, int], Awaitable[Probe]]
 
@@ -50,16 +52,20 @@ async def identify(prober: Prober, address: Address, key: str | None = None) -> 
     ``key`` is sent where it is known: some engines tell their name only then. FLM is told by its
     `Identity.instance`, for the caller to judge; Open WebUI is none. Takes about `SECONDS`.
     """
-    greeting = await prober.get(address, rungs.GREETING, key=key, seconds=SECONDS)
-    if greeting.status == 0:
+    first = await prober.get(address, WELL_KNOWN, key=key, seconds=SECONDS, limit=_OF_FLM)
+    if first.status == 0:
         return None
-    seconds = max(_LEAST, SECONDS - greeting.latency_ms / 1000)
+    seconds = max(_LEAST, SECONDS - first.latency_ms / 1000)
 
     async def ask(path: str, limit: int) -> Probe:
         return await prober.get(address, path, key=key, seconds=seconds, limit=limit)
 
+    told = answered(first, Flm)
+    if told is not None and told.instance:
+        # FLM records what it is asked: it need not refuse all the other questions.
+        return rungs.flm(told, await ask(rungs.MODELS, LISTING))
     answers = await asyncio.gather(*(ask(path, limit) for path, limit in _PATHS.items()))
-    asked = {rungs.GREETING: greeting, **dict(zip(_PATHS, answers, strict=True))}
+    asked = dict(zip(_PATHS, answers, strict=True))
     for rung in rungs.LADDER:
         found = rung(asked)
         if found is not None:
@@ -69,7 +75,7 @@ async def identify(prober: Prober, address: Address, key: str | None = None) -> 
 
 async def instance_at(prober: Prober, address: Address) -> str | None:
     """The instance (`flm.domain.instance`) of the FLM that serves there, None for others."""
-    told = answered(await prober.get(address, WELL_KNOWN, limit=4 << 10), Flm)
+    told = answered(await prober.get(address, WELL_KNOWN, limit=_OF_FLM), Flm)
     return told.instance if told is not None else None
 
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from flm.domain.instance import WELL_KNOWN
 from flm.engines import fingerprint_shapes as shapes
 from flm.engines.answers import answered, decoded
 from flm.ports.engines import GENERIC, Identity, Probe
 
 GREETING = "/lmstudio-greeting"
+MODELS = "/v1/models"
 _LOCKED = (401, 403)
 _SEMVER = re.compile(r"\d+\.\d+\.\d+\b")
 
@@ -21,17 +21,15 @@ Asked = Mapping[str, Probe]
 Rung = Callable[[Asked], Identity | None]
 
 
-def _flm(asked: Asked) -> Identity | None:
-    told = answered(asked[WELL_KNOWN], shapes.Flm)
-    if told is None or not told.instance:
-        return None
-    locked = asked["/v1/models"].status in _LOCKED
+def flm(told: shapes.Flm, models: Probe) -> Identity:
+    """FLM itself, asked before the ladder: what its own page says, and its answer for `MODELS`."""
+    locked = models.status in _LOCKED
     return Identity(kind="custom", product="FLM", instance=told.instance, locked=locked)
 
 
 def _lm_studio(asked: Asked) -> Identity | None:
     """Its control port greets in the same words but lists no models."""
-    models = asked["/v1/models"]
+    models = asked[MODELS]
     if answered(asked[GREETING], shapes.Greeting) is None:
         return None
     if models.status == 200 and answered(models, shapes.Listing) is None:
@@ -131,7 +129,7 @@ def _ollama(asked: Asked) -> Identity | None:
 
 def _vllm(asked: Asked) -> Identity | None:
     told = answered(asked["/version"], shapes.Version)
-    listed = answered(asked["/v1/models"], shapes.Listing)
+    listed = answered(asked[MODELS], shapes.Listing)
     if told is None or listed is None:
         return None
     owned = any(each.owned_by == "vllm" for each in listed.data)
@@ -153,7 +151,6 @@ def _text_generation_webui(asked: Asked) -> Identity | None:
 
 
 LADDER: tuple[Rung, ...] = (
-    _flm,
     _lm_studio,
     _by_service_info,
     _koboldcpp,
@@ -173,7 +170,7 @@ LADDER: tuple[Rung, ...] = (
 def may_be_vllm(asked: Asked) -> bool:
     """Whether its metrics are worth asking for: it has a version and shows no list of its own."""
     told = answered(asked["/version"], shapes.Version)
-    return told is not None and answered(asked["/v1/models"], shapes.Listing) is None
+    return told is not None and answered(asked[MODELS], shapes.Listing) is None
 
 
 def locked_vllm(asked: Asked, metrics: Probe) -> Identity | None:
@@ -181,7 +178,7 @@ def locked_vllm(asked: Asked, metrics: Probe) -> Identity | None:
     told = answered(asked["/version"], shapes.Version)
     if told is None or metrics.status != 200 or b"vllm:" not in metrics.body:
         return None
-    locked = asked["/v1/models"].status in _LOCKED
+    locked = asked[MODELS].status in _LOCKED
     return Identity(kind="vllm", product="vLLM", version=told.version, locked=locked)
 
 
@@ -199,7 +196,7 @@ def jan(asked: Asked, openapi: Probe) -> Identity | None:
 
 def may_be_mlx(asked: Asked) -> bool:
     """Whether its health may be asked: Python's own server, with models that nobody owns."""
-    models = asked["/v1/models"]
+    models = asked[MODELS]
     listed = answered(models, shapes.Listing)
     named = models.headers.get("server", "").startswith("BaseHTTP")
     return named and listed is not None and all(each.owned_by is None for each in listed.data)
@@ -214,7 +211,7 @@ def mlx(health: Probe) -> Identity | None:
 
 def openai_compatible(asked: Asked) -> Identity | None:
     """Anything with OpenAI's list of models, or with OpenAI's error in front of it."""
-    models = asked["/v1/models"]
+    models = asked[MODELS]
     listed = answered(models, shapes.Listing)
     if listed is not None and (listed.data or listed.object == "list"):
         return _custom(asked, _llama_name(models, GENERIC), None)
@@ -224,7 +221,7 @@ def openai_compatible(asked: Asked) -> Identity | None:
 
 
 def _custom(asked: Asked, product: str, version: str | None) -> Identity:
-    locked = asked["/v1/models"].status in _LOCKED
+    locked = asked[MODELS].status in _LOCKED
     return Identity(kind="custom", product=product, version=version or None, locked=locked)
 
 
