@@ -87,7 +87,7 @@ async def _fetched(
                 group.create_task(one(url, param), name="image")
     except TimeoutError:
         raise fetch_failed("it took too long", next(iter(wanted.values()))) from None
-    except BaseExceptionGroup as errors:
+    except BaseExceptionGroup as errors:  # what a TaskGroup raises; all but refusals goes on
         refusals = errors.subgroup(Refusal)
         if refusals is None:
             raise
