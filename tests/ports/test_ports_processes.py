@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -173,6 +174,18 @@ def test_a_port_is_free_at_once_after_connections_were_open(tmp_path: Path) -> N
         accepted.close()
         listening.close()
     processes.listen("127.0.0.1", port, 16).close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_kernel_takes_little_for_a_client_that_does_not_read(host: str) -> None:
+    """It would take megabytes, and the client would seem to have them."""
+    with contextlib.closing(current().listen(host, 0, 16)) as listening:
+        listening.setblocking(True)
+        with socket.create_connection((host, listening.getsockname()[1])):
+            accepted, _ = listening.accept()
+            accepted.setblocking(False)
+            assert 0 < accepted.send(bytes(8 << 20)) < 1 << 20
+            accepted.close()
 
 
 def test_the_control_socket_lies_in_the_data_directory_while_that_is_short(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ _MACOS_OPEN_MAX = 10_240
 _PR_SET_PDEATHSIG = 1
 _CRASHED_AT_ONCE = 127
 
+UNSENT_BYTES = 128 << 10
+"""What the kernel holds of an answer that the network does not take yet."""
+
 
 class PosixProcesses:
     """One of `flm.ports.processes.Processes`. ``runtime_dir``: the user's own short directory."""
@@ -132,6 +135,7 @@ class PosixProcesses:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _hold_little(listening)
             listening.bind((host, port))
             listening.listen(backlog)
         except OSError:
@@ -256,3 +260,11 @@ def _peer_uid(connection: socket.socket) -> int:
         )
         _, uid, _ = struct.unpack("3i", credentials)
     return int(uid)
+
+
+def _hold_little(listening: socket.socket) -> None:
+    """Have the kernel take little for clients that do not read: it would take 4 MB for each, and
+    they would seem to have it. What they accept inherits this; what is on its way is not limited.
+    """
+    with contextlib.suppress(OSError):  # an old kernel does without
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
