@@ -176,12 +176,11 @@ def test_a_port_is_free_at_once_after_connections_were_open(tmp_path: Path) -> N
     processes.listen("127.0.0.1", port, 16).close()
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_the_kernel_takes_little_for_a_client_that_does_not_read(host: str) -> None:
+def test_the_kernel_takes_little_for_a_client_that_does_not_read() -> None:
     """It would take megabytes, and the client would seem to have them."""
-    with contextlib.closing(current().listen(host, 0, 16)) as listening:
+    with contextlib.closing(current().listen("127.0.0.1", 0, 16)) as listening:
         listening.setblocking(True)
-        with socket.create_connection((host, listening.getsockname()[1])):
+        with socket.create_connection(listening.getsockname()):
             accepted, _ = listening.accept()
             accepted.setblocking(False)
             assert 0 < accepted.send(bytes(8 << 20)) < 1 << 20
