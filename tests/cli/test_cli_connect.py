@@ -67,6 +67,20 @@ def test_settings_are_shown_without_a_key(here: Here, home: Path) -> None:
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("client", "heading"),
+    [
+        ("claude", r"Claude Code → http://127\.0\.0\.1:\d+"),
+        ("codex", r"Codex → http://127\.0\.0\.1:\d+/v1"),
+    ],
+)
+def test_the_heading_names_the_address_that_the_client_takes(
+    here: Here, client: str, heading: str
+) -> None:
+    """Anthropic's clients begin without `/v1`."""
+    assert re.fullmatch(heading, here(client).out.splitlines()[0])
+
+
 @pytest.mark.parametrize("client", CLIENTS)
 def test_every_clients_request_is_answered(here: Here, client: ClientName) -> None:
     """In its own dialect, by the model that was chosen."""

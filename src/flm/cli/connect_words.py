@@ -24,8 +24,9 @@ _Write = Callable[[str], None]
 
 def tell(session: Session, made: Made, aside: _Write) -> None:
     """Settings, what was done with them, the key; ``aside``: where all but lines to run goes."""
-    words, model = session.words, made.situation.model
-    aside(words(N_("{client} → {url}"), client=made.client.title, url=made.situation.base_url))
+    words, situation, model = session.words, made.situation, made.situation.model
+    url = situation.root_url if made.client.dialect == "messages" else situation.base_url
+    aside(words(N_("{client} → {url}"), client=made.client.title, url=url))
     if model.name:
         aside(_visible(words(N_("Model: {model}"), model=_model(session, made))))
     if made.written:
