@@ -26,9 +26,9 @@ class Asked:
 class WebServer:
     """What is served, and how badly. Paths begin with a slash.
 
-    ``cuts``: after so many bytes of a body the line drops, one for each answer with a body, then
-    no more; ``statuses``: answered in place of a file, one for each request, then no more;
-    ``moved``: where a path leads; ``validators``: fields that name the version; ``ranges``
+    ``cuts``: after so many bytes of a body that is longer the line drops, one for each such
+    answer, then no more; ``statuses``: answered in place of a file, one for each request, then no
+    more; ``moved``: where a path leads; ``validators``: fields that name the version; ``ranges``
     False: ranges are not known here; ``strict`` False: `If-Range` is overlooked; ``hold``: a
     line drops only when this is set, or after `patience` seconds, once for each: what is under
     way when it drops may be lost.
@@ -138,7 +138,7 @@ def _answer(web: WebServer, handler: http.server.BaseHTTPRequestHandler) -> None
 
 
 def _body(web: WebServer, handler: http.server.BaseHTTPRequestHandler, body: bytes) -> None:
-    if web.cuts:
+    if web.cuts and len(body) > web.cuts[0]:
         body = body[: web.cuts.pop(0)]
         handler.wfile.write(body)
         handler.wfile.flush()
