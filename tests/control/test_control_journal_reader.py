@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,9 @@ import pytest
 from flm.control.journal_reader import JournalReader
 from flm.domain.records import JournalRecord
 from flm.errors import StoreError
-from flm.paths import data_paths, prepare
 from flm.ports.processes import current
 from flm.ports.repositories import Store
 from flm.ports.telemetry import Checkpoint, RecordFilter
-from flm.store import migrate, open_store
 from flm.wire.journal import LOCK, pack, segment_name
 
 EVERYTHING = RecordFilter(limit=100_000)
@@ -42,17 +39,6 @@ def record(name: str) -> JournalRecord:
         status=200, error="", latency_ms=1.0, first_token_ms=None, tokens_in=1, tokens_out=2,
         client="127.0.0.1", streamed=False,
     )  # fmt: skip
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """A store of its own."""
-    paths = data_paths(tmp_path / "data")
-    prepare(paths)
-    migrate(paths)
-    store = open_store(paths)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from flm.control.pruning import Pruning
 from flm.control.publisher import Read
@@ -14,11 +11,11 @@ from flm.control.worker import StoreThread
 from flm.domain.engines import EngineId
 from flm.domain.policy import Policy
 from flm.domain.records import RequestRecord
-from flm.paths import data_paths, prepare
+from flm.paths import data_paths
 from flm.ports.repositories import Everything, Revisions, Store
 from flm.ports.telemetry import Checkpoint, HealthMark, RecordFilter, StoredResponse, UsageFilter
 from flm.settings import resolve
-from flm.store import FileSecrets, migrate, open_store
+from flm.store import FileSecrets
 
 DAY = 86_400.0
 NOW = 1_767_225_600.0
@@ -66,17 +63,6 @@ def response(days: float) -> StoredResponse:
         id=f"resp_{days}", key_id="owner", model="m", previous="", created_at=NOW - DAY,
         expires_at=NOW + days * DAY, sealed=b"x",
     )  # fmt: skip
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """A real one."""
-    paths = data_paths(tmp_path / "data")
-    prepare(paths)
-    migrate(paths)
-    opened = open_store(paths)
-    yield opened
-    opened.close()
 
 
 async def test_everything_goes_by_its_own_setting(store: Store, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +15,9 @@ from flm.control.storing import Storing
 from flm.control.worker import StoreThread
 from flm.domain.records import JournalRecord
 from flm.errors import StoreError
-from flm.paths import data_paths, prepare
 from flm.ports.processes import current
 from flm.ports.repositories import Store
 from flm.ports.telemetry import RecordFilter
-from flm.store import migrate, open_store
 from flm.wire.journal import LOCK, pack, segment_name
 
 SERVED = 8000
@@ -36,17 +34,6 @@ class Clock:
 
     def monotonic(self) -> float:
         return 0.0
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """A store of its own."""
-    paths = data_paths(tmp_path / "data")
-    prepare(paths)
-    migrate(paths)
-    store = open_store(paths)
-    yield store
-    store.close()
 
 
 @pytest.fixture
